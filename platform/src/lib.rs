@@ -1,0 +1,3 @@
+//! The shop.
+
+pub mod vocabulary;
