@@ -1,0 +1,100 @@
+//! Migrations: per service, forward only, each in its own transaction with the row that remembers it.
+
+use sha2::{Digest, Sha256};
+
+use super::{Db, Dialect, StorageError};
+use crate::vocabulary::Env;
+
+/// One step of one service's tables. `sql` is run on both engines; `sqlite` or `postgres` after it on that engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Whose tables.
+    pub service: &'static str,
+    /// Counts from 1 within the service, without gaps.
+    pub version: i64,
+    /// What it does, as in the file's name.
+    pub name: &'static str,
+    /// The text for both engines.
+    pub sql: &'static str,
+    /// What only SQLite needs (full-text tables).
+    pub sqlite: &'static str,
+    /// What only PostgreSQL needs.
+    pub postgres: &'static str,
+}
+
+impl Migration {
+    fn script(&self, dialect: Dialect) -> String {
+        let own = match dialect {
+            Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
+        };
+        format!("{}\n{own}", self.sql)
+    }
+
+    fn digest(&self, dialect: Dialect) -> String {
+        Sha256::digest(self.script(dialect)).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS shop_migrations (
+  service text NOT NULL, version bigint NOT NULL, name text NOT NULL, digest text NOT NULL,
+  applied_at timestamptz NOT NULL, PRIMARY KEY (service, version));";
+
+/// Runs what has not run yet, in the list's order. Data newer than `all` knows, or a migration that was edited
+/// after it ran, is refused with [`StorageError::Schema`].
+pub(super) async fn migrate(db: &Db, all: &[Migration], env: &Env) -> Result<usize, StorageError> {
+    db.script(TABLE.to_owned()).await?;
+    let rows = db.read("SELECT service, version, digest FROM shop_migrations", vec![]).await?;
+    let mut applied = std::collections::HashMap::new();
+    for row in rows {
+        applied.insert((row.get::<String>("service")?, row.get::<i64>("version")?), row.get::<String>("digest")?);
+    }
+    for (service, version) in applied.keys() {
+        if !all.iter().any(|known| known.service == service && known.version == *version) {
+            return Err(StorageError::Schema(format!(
+                "the data has migration {version} of service `{service}`, which this binary does not know: it was written by a newer one"
+            )));
+        }
+    }
+    let mut ran = 0;
+    for migration in all {
+        let digest = migration.digest(db.dialect());
+        match applied.get(&(migration.service.to_owned(), migration.version)) {
+            Some(before) if *before == digest => {}
+            Some(_) => {
+                return Err(StorageError::Schema(format!(
+                    "migration {}/{:04}_{} was changed after it ran",
+                    migration.service, migration.version, migration.name
+                )));
+            }
+            None => {
+                apply(db, migration, digest, env).await?;
+                ran += 1;
+            }
+        }
+    }
+    Ok(ran)
+}
+
+/// The script and the row that remembers it are one transaction, so a crash between them cannot happen.
+async fn apply(db: &Db, migration: &Migration, digest: String, env: &Env) -> Result<(), StorageError> {
+    // A script runs without parameters; the values here are our own constants and a time, never a user's.
+    let at = match db.dialect() {
+        Dialect::Sqlite => env.now().as_microsecond().to_string(),
+        Dialect::Postgres => format!("'{}'", env.now()),
+    };
+    let script = format!(
+        "{}\nINSERT INTO shop_migrations (service, version, name, digest, applied_at) VALUES ('{}', {}, '{}', '{digest}', {at});",
+        migration.script(db.dialect()),
+        migration.service,
+        migration.version,
+        migration.name,
+    );
+    db.script(script).await
+}
+
+/// Which migrations ran, as (service, version).
+pub async fn applied(db: &Db) -> Result<Vec<(String, i64)>, StorageError> {
+    let rows = db.read("SELECT service, version FROM shop_migrations ORDER BY service, version", vec![]).await?;
+    rows.iter().map(|row| Ok((row.get("service")?, row.get("version")?))).collect()
+}
