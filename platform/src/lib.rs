@@ -1,3 +1,4 @@
 //! The shop.
 
+pub mod storage;
 pub mod vocabulary;

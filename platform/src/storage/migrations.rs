@@ -47,7 +47,10 @@ pub(super) async fn migrate(db: &Db, all: &[Migration], env: &Env) -> Result<usi
     let rows = db.read("SELECT service, version, digest FROM shop_migrations", vec![]).await?;
     let mut applied = std::collections::HashMap::new();
     for row in rows {
-        applied.insert((row.get::<String>("service")?, row.get::<i64>("version")?), row.get::<String>("digest")?);
+        applied.insert(
+            (row.get::<String>("service")?, row.get::<i64>("version")?),
+            row.get::<String>("digest")?,
+        );
     }
     for (service, version) in applied.keys() {
         if !all.iter().any(|known| known.service == service && known.version == *version) {
@@ -95,6 +98,7 @@ async fn apply(db: &Db, migration: &Migration, digest: String, env: &Env) -> Res
 
 /// Which migrations ran, as (service, version).
 pub async fn applied(db: &Db) -> Result<Vec<(String, i64)>, StorageError> {
-    let rows = db.read("SELECT service, version FROM shop_migrations ORDER BY service, version", vec![]).await?;
+    let rows =
+        db.read("SELECT service, version FROM shop_migrations ORDER BY service, version", vec![]).await?;
     rows.iter().map(|row| Ok((row.get("service")?, row.get("version")?))).collect()
 }

@@ -15,7 +15,6 @@
 mod batch;
 mod engine;
 pub mod migrations;
-pub mod postgres;
 pub mod sqlite;
 mod value;
 

@@ -27,10 +27,7 @@ impl Clock {
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self {
-            manual_us: Some(Arc::new(AtomicI64::new(start.as_microsecond()))),
-            offset_us: Arc::default(),
-        }
+        Self { manual_us: Some(Arc::new(AtomicI64::new(start.as_microsecond()))), offset_us: Arc::default() }
     }
 
     /// The time now, whole microseconds.

@@ -25,8 +25,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 5] =
-        [Self::User, Self::Product, Self::Order, Self::Payment, Self::Notification];
+    pub const ALL: [Self; 5] = [Self::User, Self::Product, Self::Order, Self::Payment, Self::Notification];
 
     /// The topic's name.
     #[must_use]

@@ -25,8 +25,7 @@ pub enum Role {
 
 impl Role {
     /// Every role, weakest first.
-    pub const ALL: [Self; 5] =
-        [Self::Customer, Self::Support, Self::Merchandiser, Self::Ops, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Customer, Self::Support, Self::Merchandiser, Self::Ops, Self::Admin];
 
     /// The word on the wire.
     #[must_use]

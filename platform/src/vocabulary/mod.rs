@@ -14,7 +14,7 @@ pub use env::Env;
 pub use events::{Event, Topic};
 pub use identity::{Identity, Role};
 pub use ids::{
-    AddressId, AttemptId, CartId, DeliveryId, EventId, Id, MovementId, OrderId, PaymentId,
-    ProductId, RefundId, ReservationId, SessionId, UserId,
+    AddressId, AttemptId, CartId, DeliveryId, EventId, Id, MovementId, OrderId, PaymentId, ProductId,
+    RefundId, ReservationId, SessionId, UserId,
 };
 pub use money::{Currency, Money, MoneyError};

@@ -1,0 +1,514 @@
+//! SQLite: one file, one writer thread that commits many batches per fsync, and a few readers.
+//!
+//! The writer takes whatever batches wait, runs each within a savepoint of one transaction, commits once, and only
+//! then answers. A batch is handed over whole, so a caller that goes away cannot leave half of it behind.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use tokio::sync::oneshot;
+
+use super::{Batch, Dialect, Engine, Expect, Row, Statement, StorageError, StorageHealth, Value};
+
+/// The most batches that share one commit.
+const GROUP_MAX: usize = 256;
+/// The most batches that may wait; more are turned away, so that an overload cannot eat the memory.
+const QUEUE_MAX: u64 = 8_192;
+const READERS: usize = 2;
+const STATEMENTS_CACHED: usize = 256;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Answer<T> = oneshot::Sender<Result<T, StorageError>>;
+
+enum WriterJob {
+    Batch { batch: Batch, answer: Answer<Vec<u64>> },
+    Script { sql: String, answer: Answer<()> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+enum ReaderJob {
+    Read { sql: String, params: Vec<Value>, answer: Answer<Vec<Row>> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    batches: AtomicU64,
+    commits: AtomicU64,
+    waiting: AtomicU64,
+    busy: AtomicU64,
+    open: AtomicU64,
+}
+
+/// The embedded engine.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Sender<WriterJob>,
+    readers: Sender<ReaderJob>,
+    counters: Arc<Counters>,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, making it and its folder when absent, and starts the threads.
+    pub async fn open(path: &Path) -> Result<Self, StorageError> {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || Self::start(&path))
+            .await
+            .map_err(|error| StorageError::Unavailable(error.to_string()))?
+    }
+
+    fn start(path: &Path) -> Result<Self, StorageError> {
+        let cannot = |what: &dyn std::fmt::Display| {
+            StorageError::Unavailable(format!("cannot open {}: {what}", path.display()))
+        };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|error| cannot(&error))?;
+        }
+        let counters = Arc::new(Counters::default());
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| cannot(&error))?;
+        let (writer, jobs) = mpsc::channel();
+        let told = Arc::clone(&counters);
+        spawn("sqlite-writer".to_owned(), move || Writer { connection, counters: told }.run(&jobs))?;
+
+        let (readers, jobs) = mpsc::channel();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for number in 1..=READERS {
+            let connection = connect(path, OpenFlags::empty()).map_err(|error| cannot(&error))?;
+            connection.pragma_update(None, "query_only", true).map_err(|error| cannot(&error))?;
+            let (jobs, told) = (Arc::clone(&jobs), Arc::clone(&counters));
+            spawn(format!("sqlite-reader-{number}"), move || serve_reads(&connection, &jobs, &told))?;
+        }
+        counters.open.store(1 + READERS as u64, Ordering::Relaxed);
+        Ok(Self { writer, readers, counters })
+    }
+}
+
+impl Engine for Sqlite {
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<u64>, StorageError>> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            if self.counters.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE_MAX {
+                self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+                return Err(StorageError::Unavailable("too many batches wait for the writer".to_owned()));
+            }
+            if self.writer.send(WriterJob::Batch { batch, answer }).is_err() {
+                self.counters.waiting.fetch_sub(1, Ordering::Relaxed);
+                return Err(closed());
+            }
+            answered.await.unwrap_or_else(|_| Err(StorageError::Unknown("the writer stopped".to_owned())))
+        })
+    }
+
+    fn read(&self, sql: &str, params: Vec<Value>) -> BoxFuture<'_, Result<Vec<Row>, StorageError>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.readers.send(ReaderJob::Read { sql: sql.to_owned(), params, answer });
+        Box::pin(async move {
+            sent.map_err(|_| closed())?;
+            answered.await.unwrap_or_else(|_| Err(closed()))
+        })
+    }
+
+    fn script(&self, sql: String) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            self.writer.send(WriterJob::Script { sql, answer }).map_err(|_| closed())?;
+            answered.await.unwrap_or_else(|_| Err(StorageError::Unknown("the writer stopped".to_owned())))
+        })
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn health(&self) -> StorageHealth {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StorageHealth {
+            batches_total: read(&self.counters.batches),
+            commits_total: read(&self.counters.commits),
+            queue_depth: read(&self.counters.waiting),
+            connections_in_use: read(&self.counters.busy),
+            connections_open: read(&self.counters.open),
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // Readers first: the last connection to close is the one that folds the log into the file.
+            for _ in 0..READERS {
+                let (answer, answered) = oneshot::channel();
+                if self.readers.send(ReaderJob::Close { answer }).is_ok() {
+                    answered.await.ok();
+                }
+            }
+            let (answer, answered) = oneshot::channel();
+            if self.writer.send(WriterJob::Close { answer }).is_ok() {
+                answered.await.ok();
+            }
+            self.counters.open.store(0, Ordering::Relaxed);
+        })
+    }
+}
+
+fn closed() -> StorageError {
+    StorageError::Unavailable("the database is closed".to_owned())
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+    thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| StorageError::Unavailable(format!("cannot start a thread: {error}")))
+}
+
+fn connect(path: &Path, extra: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | extra;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // In KiB when negative. The operating system caches the file too; this only saves it a copy.
+    connection.pragma_update(None, "cache_size", -2_048)?;
+    // A checkpoint syncs the whole file, so it pays to let the log grow to 16 MiB first.
+    connection.pragma_update(None, "wal_autocheckpoint", 4_096)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(connection)
+}
+
+struct Writer {
+    connection: Connection,
+    counters: Arc<Counters>,
+}
+
+impl Writer {
+    /// Works until told to close, or until the engine is dropped and nothing waits any more.
+    fn run(self, jobs: &Receiver<WriterJob>) {
+        let mut batches = Vec::with_capacity(GROUP_MAX);
+        let mut answers = Vec::with_capacity(GROUP_MAX);
+        while let Ok(first) = jobs.recv() {
+            let mut next = Some(first);
+            let mut after = None;
+            while let Some(job) = next {
+                match job {
+                    WriterJob::Batch { batch, answer } => {
+                        batches.push(batch);
+                        answers.push(answer);
+                    }
+                    other => {
+                        after = Some(other);
+                        break;
+                    }
+                }
+                next = if batches.len() < GROUP_MAX { jobs.try_recv().ok() } else { None };
+            }
+            self.write(&mut batches, &mut answers);
+            match after {
+                Some(WriterJob::Script { sql, answer }) => {
+                    answer.send(self.script(&sql)).ok();
+                }
+                Some(WriterJob::Close { answer }) => {
+                    drop(self.connection);
+                    answer.send(()).ok();
+                    return;
+                }
+                Some(WriterJob::Batch { .. }) | None => {}
+            }
+        }
+    }
+
+    fn write(&self, batches: &mut Vec<Batch>, answers: &mut Vec<Answer<Vec<u64>>>) {
+        if batches.is_empty() {
+            return;
+        }
+        self.counters.waiting.fetch_sub(batches.len() as u64, Ordering::Relaxed);
+        let outcomes = self.group(batches);
+        batches.clear();
+        for (answer, outcome) in answers.drain(..).zip(outcomes) {
+            answer.send(outcome).ok();
+        }
+    }
+
+    /// Runs `batches` in one transaction, each standing or falling by itself.
+    fn group(&self, batches: &[Batch]) -> Vec<Result<Vec<u64>, StorageError>> {
+        // What one batch saw of another no longer holds once the transaction is gone, so all share its fate.
+        let all = |error: StorageError| vec![Err(error); batches.len()];
+        if let Err(error) = self.run_plain("BEGIN IMMEDIATE") {
+            return all(failure(&error, None));
+        }
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for batch in batches {
+            match self.one(batch) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(error) => {
+                    self.roll_back();
+                    return all(error);
+                }
+            }
+        }
+        let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        if written == 0 {
+            self.roll_back();
+            return outcomes;
+        }
+        match self.run_plain("COMMIT") {
+            Ok(()) => {
+                self.counters.batches.fetch_add(written as u64, Ordering::Relaxed);
+                self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                outcomes
+            }
+            Err(error) => {
+                self.roll_back();
+                match failure(&error, None) {
+                    // A deferred constraint speaks only now, and cannot say whose it is: ask each batch alone.
+                    StorageError::Conflict { .. } if batches.len() > 1 => {
+                        batches.iter().flat_map(|batch| self.group(std::slice::from_ref(batch))).collect()
+                    }
+                    // The frames may lie in the log with their commit mark although the sync failed; a crash now
+                    // could bring them back.
+                    StorageError::Unavailable(why) if is_io(&error) => all(StorageError::Unknown(why)),
+                    other => all(other),
+                }
+            }
+        }
+    }
+
+    /// Runs one batch within a savepoint. The outer error means that the whole transaction is lost.
+    fn one(&self, batch: &Batch) -> Result<Result<Vec<u64>, StorageError>, StorageError> {
+        self.run_plain("SAVEPOINT batch").map_err(|error| failure(&error, None))?;
+        let outcome: Result<Vec<u64>, StorageError> =
+            batch.statements.iter().enumerate().map(|(at, statement)| self.execute(at, statement)).collect();
+        if let Err(error) = &outcome {
+            // A full disk or a failed read makes SQLite give up the whole transaction, not only the savepoint.
+            if self.connection.is_autocommit() {
+                return Err(error.clone());
+            }
+            self.run_plain("ROLLBACK TO batch").map_err(|error| failure(&error, None))?;
+        }
+        self.run_plain("RELEASE batch").map_err(|error| failure(&error, None))?;
+        match outcome {
+            // The others could go on, but there is nowhere to go.
+            Err(error @ StorageError::Full(_)) => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn execute(&self, at: usize, statement: &Statement) -> Result<u64, StorageError> {
+        let touched = run_statement(&self.connection, statement)
+            .map_err(|error| failure(&error, Some((at, statement.name.as_ref()))))?;
+        match statement.expect {
+            Expect::Rows(expected) if expected != touched => Err(StorageError::Expectation {
+                statement: at,
+                name: statement.name.to_string(),
+                expected,
+                touched,
+            }),
+            _ => Ok(touched),
+        }
+    }
+
+    fn script(&self, sql: &str) -> Result<(), StorageError> {
+        let outcome = self
+            .run_plain("BEGIN IMMEDIATE")
+            .and_then(|()| self.connection.execute_batch(sql))
+            .and_then(|()| self.run_plain("COMMIT"));
+        if outcome.is_err() {
+            self.roll_back();
+        }
+        outcome.map_err(|error| failure(&error, Some((0, "script"))))
+    }
+
+    fn run_plain(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.raw_execute().map(drop)
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.run_plain("ROLLBACK")
+        {
+            tracing::error!(%error, "could not roll back");
+        }
+    }
+}
+
+fn serve_reads(connection: &Connection, jobs: &Mutex<Receiver<ReaderJob>>, counters: &Counters) {
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match job {
+            Ok(ReaderJob::Read { sql, params, answer }) => {
+                if answer.is_closed() {
+                    continue;
+                }
+                counters.busy.fetch_add(1, Ordering::Relaxed);
+                let outcome = query(connection, &sql, &params).map_err(|error| failure(&error, None));
+                counters.busy.fetch_sub(1, Ordering::Relaxed);
+                answer.send(outcome).ok();
+            }
+            Ok(ReaderJob::Close { answer }) => {
+                answer.send(()).ok();
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn run_statement(connection: &Connection, statement: &Statement) -> rusqlite::Result<u64> {
+    let mut prepared = connection.prepare_cached(&statement.sql)?;
+    bind(&mut prepared, &statement.params)?;
+    if prepared.column_count() == 0 {
+        return prepared.raw_execute().map(|touched| touched as u64);
+    }
+    let mut rows = prepared.raw_query();
+    let mut touched = 0;
+    while rows.next()?.is_some() {
+        touched += 1;
+    }
+    Ok(touched)
+}
+
+fn query(connection: &Connection, sql: &str, params: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let mut prepared = connection.prepare_cached(sql)?;
+    bind(&mut prepared, params)?;
+    let columns: Arc<[String]> = prepared.column_names().map(str::to_owned).collect();
+    let mut answered = Vec::new();
+    let mut rows = prepared.raw_query();
+    while let Some(row) = rows.next()? {
+        let values = (0..columns.len()).map(|at| row.get_ref(at).and_then(cell)).collect::<Result<_, _>>()?;
+        answered.push(Row { columns: Arc::clone(&columns), values });
+    }
+    Ok(answered)
+}
+
+/// To SQLite `$2` is a name, numbered by its first appearance: so each place is asked for its name.
+fn bind(prepared: &mut rusqlite::Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
+    for place in 1..=prepared.parameter_count() {
+        let number =
+            prepared.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let value = number
+            .and_then(|number| params.get(number.checked_sub(1)?))
+            .ok_or(rusqlite::Error::InvalidParameterCount(params.len(), place))?;
+        prepared.raw_bind_parameter(place, Bound(value))?;
+    }
+    Ok(())
+}
+
+struct Bound<'value>(&'value Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        use rusqlite::types::Value as Owned;
+        let borrowed = |value| Ok(ToSqlOutput::Borrowed(value));
+        match self.0 {
+            Value::Null(_) => borrowed(ValueRef::Null),
+            Value::Bool(truth) => borrowed(ValueRef::Integer(i64::from(*truth))),
+            Value::Int(number) => borrowed(ValueRef::Integer(*number)),
+            Value::Text(text) => borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Bytes(bytes) => borrowed(ValueRef::Blob(bytes)),
+            Value::Uuid(uuid) => borrowed(ValueRef::Blob(uuid.as_bytes())),
+            Value::Time(at) => borrowed(ValueRef::Integer(at.as_microsecond())),
+            Value::Json(json) => Ok(ToSqlOutput::Owned(Owned::Text(json.to_string()))),
+        }
+    }
+}
+
+fn cell(value: ValueRef<'_>) -> rusqlite::Result<Value> {
+    Ok(match value {
+        ValueRef::Null => Value::Null(super::Kind::Text),
+        ValueRef::Integer(number) => Value::Int(number),
+        ValueRef::Text(text) => Value::Text(std::str::from_utf8(text)?.to_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+        ValueRef::Real(_) => {
+            return Err(rusqlite::Error::InvalidColumnType(
+                0,
+                "a fraction, which no kind of value holds".to_owned(),
+                rusqlite::types::Type::Real,
+            ));
+        }
+    })
+}
+
+/// What `error` means to the caller; `statement` is whose fault a constraint is.
+fn failure(error: &rusqlite::Error, statement: Option<(usize, &str)>) -> StorageError {
+    let why = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => {
+            let (statement, name) = statement.unwrap_or((0, "commit"));
+            StorageError::Conflict { statement, name: name.to_owned(), constraint: why }
+        }
+        Some(ErrorCode::DiskFull) => StorageError::Full(why),
+        Some(
+            ErrorCode::SystemIoFailure
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::OperationInterrupted
+            | ErrorCode::OutOfMemory
+            | ErrorCode::DatabaseCorrupt
+            | ErrorCode::NotADatabase
+            | ErrorCode::FileLockingProtocolFailed
+            | ErrorCode::PermissionDenied,
+        ) => StorageError::Unavailable(why),
+        _ => StorageError::Invalid(why),
+    }
+}
+
+fn is_io(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fresh() -> (tempfile::TempDir, Sqlite) {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Sqlite::open(&folder.path().join("shop.db")).await.unwrap();
+        engine
+            .script("CREATE TABLE t (k text NOT NULL PRIMARY KEY, n bigint NOT NULL)".to_owned())
+            .await
+            .unwrap();
+        (folder, engine)
+    }
+
+    #[tokio::test]
+    async fn placeholders_are_bound_by_their_number() {
+        let (_folder, engine) = fresh().await;
+        let mut batch = Batch::new();
+        batch.one("put", "INSERT INTO t (n, k) VALUES ($2 + $2, $1)", vec!["a".into(), 21i64.into()]);
+        assert_eq!(engine.write(batch).await, Ok(vec![1]));
+        let rows = engine.read("SELECT n FROM t WHERE k = $1", vec!["a".into()]).await.unwrap();
+        assert_eq!(rows[0].get::<i64>("n"), Ok(42));
+    }
+
+    #[tokio::test]
+    async fn a_failed_batch_leaves_its_neighbours_alone() {
+        let (_folder, engine) = fresh().await;
+        let put = |key: &str, expect_row: &str| {
+            let mut batch = Batch::new();
+            batch.one("put", "INSERT INTO t (k, n) VALUES ($1, 1)", vec![key.into()]);
+            batch.one("bump", "UPDATE t SET n = n + 1 WHERE k = $1", vec![expect_row.into()]);
+            batch
+        };
+        let (good, bad, twin) = tokio::join!(
+            engine.write(put("a", "a")),
+            engine.write(put("b", "nobody")),
+            engine.write(put("a", "a"))
+        );
+        assert_eq!(good, Ok(vec![1, 1]));
+        assert!(bad.unwrap_err().is_expectation("bump"));
+        assert!(twin.unwrap_err().is_conflict("put"));
+        let rows = engine.read("SELECT k FROM t", vec![]).await.unwrap();
+        assert_eq!(rows.len(), 1);
+    }
+}
