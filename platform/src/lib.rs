@@ -1,4 +1,21 @@
-//! The shop.
+//! The shop: five services behind a gateway, their pages, and the promises they keep.
+//!
+//! Arrows point down, and `tests/it/architecture.rs` enforces it:
+//!
+//! ```text
+//! app → {gateway web services sandbox} → saga → {http storage bus cache resilience telemetry} → vocabulary
+//! ```
+//!
+//! Start reading at [`vocabulary`] for the words, at [`services`] for a service's shape, at `app` for how they
+//! become a running shop.
 
+pub mod bus;
+pub mod capabilities;
+pub mod config;
+pub mod http;
+pub mod manifest;
+pub mod secrets;
+pub mod services;
 pub mod storage;
+pub mod telemetry;
 pub mod vocabulary;

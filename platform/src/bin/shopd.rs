@@ -1,1 +1,2 @@
+//! Runs the shop's services by themselves.
 fn main() {}

@@ -1,0 +1,178 @@
+//! What the shop is told at its start. Plain data: parsed and checked once, by whoever starts it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::storage::EngineConfig;
+use crate::vocabulary::Currency;
+
+/// Everything a shop can be told. [`ShopConfig::local`] has the built-in values.
+#[derive(Clone, Debug)]
+pub struct ShopConfig {
+    /// The environment's name: `local`, `prod`.
+    pub environment: String,
+    /// Where the embedded data, the secrets and the logs live.
+    pub data_dir: PathBuf,
+    /// The storage engine.
+    pub engine: EngineConfig,
+    /// Fill an empty shop with the demo catalogue.
+    pub demo_data: bool,
+    /// The address the gateway listens on; port 0 asks the system for one.
+    pub listen: std::net::SocketAddr,
+    /// Whether fault switches may be thrown.
+    pub faults_allowed: bool,
+    /// Serve `/metrics` on the public listener too.
+    pub metrics_public: bool,
+    /// The user service.
+    pub user: UserConfig,
+    /// The product service.
+    pub product: ProductConfig,
+    /// The order service.
+    pub order: OrderConfig,
+    /// The payment service.
+    pub payment: PaymentConfig,
+    /// The notification service.
+    pub notification: NotificationConfig,
+    /// The gateway.
+    pub gateway: GatewayConfig,
+    /// Telemetry.
+    pub telemetry: TelemetryConfig,
+}
+
+/// The user service's settings.
+#[derive(Clone, Debug)]
+pub struct UserConfig {
+    /// bcrypt's cost, 4 to 31; at least 12 outside `local`.
+    pub bcrypt_cost: u32,
+    /// Threads that may hash at once.
+    pub bcrypt_threads: usize,
+    /// How long an access token lives.
+    pub access_token_life: Duration,
+    /// How long a refresh token lives.
+    pub refresh_token_life: Duration,
+}
+
+/// The product service's settings.
+#[derive(Clone, Debug)]
+pub struct ProductConfig {
+    /// How long a catalogue read may be served from the cache.
+    pub cache_life: Duration,
+    /// How often expired reservations are swept.
+    pub sweep_every: Duration,
+}
+
+/// The order service's settings.
+#[derive(Clone, Debug)]
+pub struct OrderConfig {
+    /// The shop's currency.
+    pub currency: Currency,
+    /// How long `POST /v1/orders` waits for the end before it answers 202.
+    pub wait: Duration,
+    /// How long stock is held for an order.
+    pub reservation_ttl: Duration,
+    /// How long a queued payment is tried.
+    pub payment_deadline: Duration,
+    /// How long a worker may own a saga without a sign of life.
+    pub lease: Duration,
+}
+
+/// The payment service's settings.
+#[derive(Clone, Debug)]
+pub struct PaymentConfig {
+    /// The provider's API; empty means the sandbox that runs beside the shop.
+    pub provider_url: String,
+    /// How long one provider call may take.
+    pub provider_timeout: Duration,
+}
+
+/// The notification service's settings.
+#[derive(Clone, Debug)]
+pub struct NotificationConfig {
+    /// The shop's sender address.
+    pub sender: String,
+    /// The mail server; none keeps mails in the log channel only.
+    pub smtp: Option<SmtpConfig>,
+}
+
+/// A mail server.
+#[derive(Clone, Debug)]
+pub struct SmtpConfig {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether to speak TLS (STARTTLS), verified.
+    pub tls: bool,
+    /// User name and password, when the server wants them.
+    pub credentials: Option<(String, String)>,
+}
+
+/// The gateway's settings.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Whether rate limits apply at all (`--limits none` for benchmarks).
+    pub limits: bool,
+    /// Requests in flight above which new ones are shed.
+    pub in_flight_max: usize,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// Origins that may call from a browser elsewhere; none by default.
+    pub cors_origins: Vec<String>,
+}
+
+/// Telemetry's settings.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// Where traces go (OTLP over HTTP); none keeps them in memory only.
+    pub otlp_url: Option<String>,
+    /// The least severe level that is logged.
+    pub log_level: tracing::Level,
+    /// The file that JSON logs are appended to; none writes them to stderr.
+    pub log_file: Option<PathBuf>,
+}
+
+impl ShopConfig {
+    /// The built-in environment: SQLite under `data_dir`, generous limits, fault switches allowed.
+    #[must_use]
+    pub fn local(data_dir: PathBuf) -> Self {
+        Self {
+            environment: "local".to_owned(),
+            engine: EngineConfig::Sqlite { path: data_dir.join("shop.db") },
+            demo_data: true,
+            listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)),
+            faults_allowed: true,
+            metrics_public: true,
+            user: UserConfig {
+                bcrypt_cost: 10,
+                bcrypt_threads: 2,
+                access_token_life: Duration::from_secs(15 * 60),
+                refresh_token_life: Duration::from_secs(30 * 24 * 3600),
+            },
+            product: ProductConfig {
+                cache_life: Duration::from_secs(30),
+                sweep_every: Duration::from_secs(5),
+            },
+            order: OrderConfig {
+                currency: Currency::USD,
+                wait: Duration::from_secs(2),
+                reservation_ttl: Duration::from_secs(15 * 60),
+                payment_deadline: Duration::from_secs(60 * 60),
+                lease: Duration::from_secs(10),
+            },
+            payment: PaymentConfig { provider_url: String::new(), provider_timeout: Duration::from_secs(5) },
+            notification: NotificationConfig { sender: "Shop <shop@localhost>".to_owned(), smtp: None },
+            gateway: GatewayConfig {
+                limits: true,
+                in_flight_max: 4096,
+                timeout: Duration::from_secs(30),
+                cors_origins: Vec::new(),
+            },
+            telemetry: TelemetryConfig {
+                otlp_url: None,
+                log_level: tracing::Level::INFO,
+                log_file: Some(data_dir.join("shop.log")),
+            },
+            data_dir,
+        }
+    }
+}

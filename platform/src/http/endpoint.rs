@@ -1,0 +1,194 @@
+//! Where a sibling service is: in this process, or behind a URL. Nothing else about a call differs.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt;
+
+use super::envelope::Keyring;
+use super::{Context, HttpClient, Problem, envelope};
+use crate::vocabulary::Env;
+
+/// Why a call brought no usable answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The other side answered with a problem: it acted as the problem says, that is, not at all unless it says so.
+    #[error("{} ({})", .0.detail, .0.title)]
+    Problem(Box<Problem>),
+    /// Nothing was sent: nothing can have happened.
+    #[error("the other side could not be reached: {0}")]
+    Refused(String),
+    /// Sent, but no usable answer came: it may have happened or not. Never treat this as a failure of the act.
+    #[error("the answer never came: {0}")]
+    Unknown(String),
+}
+
+impl CallError {
+    /// The problem that the other side answered, if it did answer.
+    #[must_use]
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Problem(problem) => Some(problem),
+            Self::Refused(_) | Self::Unknown(_) => None,
+        }
+    }
+}
+
+impl From<CallError> for Problem {
+    /// Hands a sibling's problem on as it is; a sibling that is away is 503.
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Problem(problem) => *problem,
+            CallError::Refused(reason) | CallError::Unknown(reason) => {
+                tracing::warn!(reason, "a sibling did not answer");
+                Self::new(super::Code::Unavailable, "a part of the shop does not answer, try again")
+                    .retry_after(Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+/// A service's address. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    service: &'static str,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// A call is a call into the sibling's router: no socket, no signature, the context handed over as it is.
+    InProcess(Arc<OnceLock<Router>>),
+    Remote {
+        base_url: Arc<str>,
+        client: HttpClient,
+        keyring: Keyring,
+        env: Env,
+        timeout: Duration,
+    },
+}
+
+impl Endpoint {
+    /// A service of this process; [`Endpoint::bind`] gives it its router before the first call.
+    #[must_use]
+    pub fn in_process(service: &'static str) -> Self {
+        Self { service, place: Place::InProcess(Arc::default()) }
+    }
+
+    /// A service behind `base_url` (`http://product:8082`); calls are signed with `keyring` and end after `timeout`.
+    #[must_use]
+    pub fn remote(
+        service: &'static str,
+        base_url: &str,
+        client: HttpClient,
+        keyring: Keyring,
+        env: Env,
+        timeout: Duration,
+    ) -> Self {
+        let base_url = base_url.trim_end_matches('/').into();
+        Self { service, place: Place::Remote { base_url, client, keyring, env, timeout } }
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// Gives an in-process endpoint the router that answers it. The first router stays.
+    pub fn bind(&self, router: Router) {
+        if let Place::InProcess(slot) = &self.place {
+            let _ = slot.set(router);
+        }
+    }
+
+    /// Sends a request as `context` and hands back the answer, whatever its status. Streams in process; reads the
+    /// whole answer otherwise.
+    pub async fn send(
+        &self,
+        context: &Context,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        match &self.place {
+            Place::InProcess(slot) => {
+                let router = slot
+                    .get()
+                    .ok_or_else(|| CallError::Refused(format!("service `{}` is not up yet", self.service)))?;
+                request.extensions_mut().insert(context.clone());
+                match router.clone().oneshot(request).await {
+                    Ok(response) => Ok(response),
+                    Err(never) => match never {},
+                }
+            }
+            Place::Remote { base_url, client, keyring, env, timeout } => {
+                let (mut parts, body) = request.into_parts();
+                let body = axum::body::to_bytes(body, usize::MAX)
+                    .await
+                    .map_err(|error| CallError::Refused(error.to_string()))?;
+                envelope::seal(keyring, env, context, self.service, &mut parts, &body);
+                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+                parts.uri = format!("{base_url}{path}")
+                    .parse()
+                    .map_err(|error: axum::http::uri::InvalidUri| CallError::Refused(error.to_string()))?;
+                let response = client.send(Request::from_parts(parts, Full::new(body)), *timeout).await?;
+                Ok(response.map(Body::from))
+            }
+        }
+    }
+
+    /// Calls `method path` with a JSON body and reads a JSON answer. `path` holds the query, already escaped.
+    pub async fn call<B: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        context: &Context,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<A, CallError> {
+        self.call_with(context, method, path, body, &[]).await.map(|(_, answer)| answer)
+    }
+
+    /// [`Endpoint::call`] with extra headers; answers the status too.
+    pub async fn call_with<B: Serialize + Sync, A: DeserializeOwned>(
+        &self,
+        context: &Context,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        headers: &[(&str, &str)],
+    ) -> Result<(StatusCode, A), CallError> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(serde_json::to_vec(body).map_err(|error| CallError::Refused(error.to_string()))?)
+            }
+            None => Body::empty(),
+        };
+        let request = request.body(body).map_err(|error| CallError::Refused(error.to_string()))?;
+        let response = self.send(context, request).await?;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .map_err(|error| CallError::Unknown(error.to_string()))?;
+        if status.is_success() {
+            let text = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
+            let answer = serde_json::from_slice(text).map_err(|error| {
+                CallError::Unknown(format!("{} answered nonsense: {error}", self.service))
+            })?;
+            return Ok((status, answer));
+        }
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(CallError::Problem(Box::new(problem))),
+            Err(_) => Err(CallError::Unknown(format!("{} answered {status}", self.service))),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! HTTP as every service speaks it: errors, extractors, who is asking, and calls to siblings.
+//!
+//! A request that reaches a handler always carries a [`Context`]: the gateway makes it, an in-process call hands it
+//! on, and a call over a socket carries it in a signed envelope ([`envelope`]).
+
+pub mod client;
+pub mod context;
+pub mod endpoint;
+pub mod envelope;
+pub mod extract;
+pub mod page;
+pub mod problem;
+
+pub use client::HttpClient;
+pub use context::Context;
+pub use endpoint::{CallError, Endpoint};
+pub use extract::{IdempotencyKey, Internal, Json, Path, Query, SignedIn};
+pub use page::{Page, PageQuery};
+pub use problem::{Code, FieldError, Problem};
