@@ -18,4 +18,5 @@ pub mod secrets;
 pub mod services;
 pub mod storage;
 pub mod telemetry;
+pub mod testing;
 pub mod vocabulary;

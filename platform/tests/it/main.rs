@@ -1,1 +1,3 @@
+//! The integration tests of the platform: one binary.
 
+mod architecture;
