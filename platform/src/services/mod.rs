@@ -7,6 +7,8 @@
 //! events), its migrations under `migrations/<name>/`, and one line in [`SERVICES`]. The gateway's routes, the
 //! migrations, the operations page and the documentation follow from the list.
 
+pub mod payment;
+
 use axum::Router;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
