@@ -4,6 +4,30 @@ use std::sync::Arc;
 
 use crate::vocabulary::{Env, Identity, Timestamp};
 
+/// A bearer token that is nobody's identity. Its debug form tells nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer(Arc<str>);
+
+impl Bearer {
+    /// The token as it came.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Bearer {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(…)")
+    }
+}
+
 /// Who asks, on behalf of which request, until when. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -13,6 +37,9 @@ pub struct Context {
     pub traceparent: Arc<str>,
     /// The signed-in user, verified.
     pub identity: Option<Arc<Identity>>,
+    /// A bearer token that is not a user's: the access token of a guest's order, as `Authorization: Bearer` or
+    /// `?access_token=` brought it. Not checked by the gateway; whoever made it checks it.
+    pub bearer: Option<Bearer>,
     /// The service (or `gateway`, `web`) that calls; `None` for a request straight from outside.
     pub caller: Option<&'static str>,
     /// The caller's address as the gateway saw it, for rate limits and sign-in logs.
@@ -31,6 +58,7 @@ impl Context {
             request_id: format!("req_{}", env.uuid().simple()).into(),
             traceparent: format!("00-{}-{}-01", hex(&trace), hex(&span)).into(),
             identity: None,
+            bearer: None,
             caller: None,
             client_ip: None,
             deadline: None,

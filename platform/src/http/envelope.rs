@@ -85,6 +85,8 @@ struct Claims {
     request_id: String,
     traceparent: String,
     identity: Option<Identity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bearer: Option<String>,
     client_ip: Option<std::net::IpAddr>,
     deadline: Option<Timestamp>,
 }
@@ -103,6 +105,7 @@ pub fn seal(keyring: &Keyring, env: &Env, context: &Context, audience: &str, par
         request_id: context.request_id.to_string(),
         traceparent: context.traceparent.to_string(),
         identity: context.identity.as_deref().cloned(),
+        bearer: context.bearer.as_ref().map(|bearer| bearer.expose().to_owned()),
         client_ip: context.client_ip,
         deadline: context.deadline,
     };
@@ -147,6 +150,7 @@ pub fn open(
         request_id: claims.request_id.into(),
         traceparent: claims.traceparent.into(),
         identity: claims.identity.map(Arc::new),
+        bearer: claims.bearer.as_deref().map(super::context::Bearer::from),
         caller: Some(caller),
         client_ip: claims.client_ip,
         deadline: claims.deadline,

@@ -12,7 +12,7 @@ pub mod page;
 pub mod problem;
 
 pub use client::HttpClient;
-pub use context::Context;
+pub use context::{Bearer, Context};
 pub use endpoint::{CallError, Endpoint};
 pub use extract::{IdempotencyKey, Internal, Json, Path, Query, SignedIn};
 pub use page::{Page, PageQuery};

@@ -1,0 +1,3 @@
+//! Users: accounts, sign-ins, sessions, roles and addresses.
+
+pub mod client;
