@@ -26,6 +26,33 @@ pub struct Statement {
     pub name: Cow<'static, str>,
 }
 
+/// Each length is a prepared statement of its own in every connection, so only these are made.
+const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+
+fn insert_sql(insert: &str, rows: &[Vec<Value>], tail: &str) -> String {
+    let mut sql = String::with_capacity(insert.len() + tail.len() + rows.len() * 32);
+    sql.push_str(insert);
+    sql.push_str(" VALUES ");
+    let mut number = 0;
+    for (at, row) in rows.iter().enumerate() {
+        sql.push_str(if at == 0 { "(" } else { ", (" });
+        for column in 0..row.len() {
+            number += 1;
+            if column > 0 {
+                sql.push_str(", ");
+            }
+            sql.push('$');
+            sql.push_str(&number.to_string());
+        }
+        sql.push(')');
+    }
+    if !tail.is_empty() {
+        sql.push(' ');
+        sql.push_str(tail);
+    }
+    sql
+}
+
 /// Statements that are written together or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -67,34 +94,29 @@ impl Batch {
         self
     }
 
-    /// Adds one `INSERT` for many rows: `insert` is everything before `VALUES`, `columns` how many a row has,
-    /// `tail` what follows (`ON CONFLICT …`, or nothing). No rows, no statement. The caller keeps rows few
-    /// enough (≤ 200): every count is its own prepared statement.
+    /// Adds as few `INSERT`s as many rows need: `insert` is everything before `VALUES`, `tail` what follows
+    /// (`ON CONFLICT …`, or nothing). No rows, no statement.
     pub fn insert_many(&mut self, insert: &str, rows: Vec<Vec<Value>>, tail: &str) -> &mut Self {
-        if rows.is_empty() {
-            return self;
+        self.insert_rows("", insert, rows, tail)
+    }
+
+    /// As [`Batch::insert_many`], with a name for what a conflict means.
+    pub fn insert_rows(
+        &mut self,
+        name: &'static str,
+        insert: &str,
+        rows: Vec<Vec<Value>>,
+        tail: &str,
+    ) -> &mut Self {
+        let mut left = rows.len();
+        let mut rows = rows.into_iter();
+        while let Some(size) = ROWS_AT_ONCE.into_iter().find(|size| *size <= left) {
+            left -= size;
+            let chunk: Vec<Vec<Value>> = rows.by_ref().take(size).collect();
+            let sql = insert_sql(insert, &chunk, tail);
+            self.push(name, Expect::Any, sql, chunk.into_iter().flatten().collect());
         }
-        let mut sql = String::with_capacity(insert.len() + tail.len() + rows.len() * 24);
-        sql.push_str(insert);
-        sql.push_str(" VALUES ");
-        let mut number = 0;
-        for (at, row) in rows.iter().enumerate() {
-            sql.push_str(if at == 0 { "(" } else { ", (" });
-            for column in 0..row.len() {
-                number += 1;
-                if column > 0 {
-                    sql.push_str(", ");
-                }
-                sql.push('$');
-                sql.push_str(&number.to_string());
-            }
-            sql.push(')');
-        }
-        if !tail.is_empty() {
-            sql.push(' ');
-            sql.push_str(tail);
-        }
-        self.push("", Expect::Any, sql, rows.into_iter().flatten().collect())
+        self
     }
 
     /// Adds all of `other`'s statements at the end.
@@ -107,5 +129,29 @@ impl Batch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.statements.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_rows_become_few_statements_of_few_lengths() {
+        let mut batch = Batch::new();
+        let rows = (0..100i64).map(|n| vec![n.into(), "x".into()]).collect();
+        batch.insert_many("INSERT INTO t (n, x)", rows, "ON CONFLICT DO NOTHING");
+        let lengths: Vec<usize> =
+            batch.statements.iter().map(|statement| statement.params.len() / 2).collect();
+        assert_eq!(lengths, [64, 16, 16, 4]);
+        assert!(
+            batch.statements[3]
+                .sql
+                .ends_with("($1, $2), ($3, $4), ($5, $6), ($7, $8) ON CONFLICT DO NOTHING")
+        );
+        let numbers: Vec<&Value> =
+            batch.statements.iter().flat_map(|statement| statement.params.iter().step_by(2)).collect();
+        assert_eq!(numbers, (0..100i64).map(Value::Int).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        assert!(Batch::new().insert_many("INSERT INTO t (n)", vec![], "").is_empty());
     }
 }

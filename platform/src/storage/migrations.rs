@@ -40,6 +40,9 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS shop_migrations (
   service text NOT NULL, version bigint NOT NULL, name text NOT NULL, digest text NOT NULL,
   applied_at timestamptz NOT NULL, PRIMARY KEY (service, version));";
 
+/// The name under which engines report what a script violated.
+pub const CLAIMED: &str = "script";
+
 /// Runs what has not run yet, in the list's order. Data newer than `all` knows, or a migration that was edited
 /// after it ran, is refused with [`StorageError::Schema`].
 pub(super) async fn migrate(db: &Db, all: &[Migration], env: &Env) -> Result<usize, StorageError> {
@@ -70,30 +73,53 @@ pub(super) async fn migrate(db: &Db, all: &[Migration], env: &Env) -> Result<usi
                     migration.service, migration.version, migration.name
                 )));
             }
-            None => {
-                apply(db, migration, digest, env).await?;
-                ran += 1;
-            }
+            None => match apply(db, migration, &digest, env).await {
+                Ok(()) => ran += 1,
+                Err(error) if error.is_conflict(CLAIMED) || matches!(error, StorageError::Unknown(_)) => {
+                    // Another process was faster, or the answer was lost: it ran, or this is a real failure.
+                    confirm(db, migration, &digest, error).await?;
+                }
+                Err(error) => return Err(error),
+            },
         }
     }
     Ok(ran)
 }
 
-/// The script and the row that remembers it are one transaction, so a crash between them cannot happen.
-async fn apply(db: &Db, migration: &Migration, digest: String, env: &Env) -> Result<(), StorageError> {
+/// The script and the row that remembers it are one transaction, so a crash between them cannot happen. The row
+/// comes first: of two processes that migrate at once the second waits for the first and then conflicts.
+async fn apply(db: &Db, migration: &Migration, digest: &str, env: &Env) -> Result<(), StorageError> {
     // A script runs without parameters; the values here are our own constants and a time, never a user's.
     let at = match db.dialect() {
         Dialect::Sqlite => env.now().as_microsecond().to_string(),
         Dialect::Postgres => format!("'{}'", env.now()),
     };
     let script = format!(
-        "{}\nINSERT INTO shop_migrations (service, version, name, digest, applied_at) VALUES ('{}', {}, '{}', '{digest}', {at});",
-        migration.script(db.dialect()),
+        "INSERT INTO shop_migrations (service, version, name, digest, applied_at) VALUES ('{}', {}, '{}', '{digest}', {at});\n{}",
         migration.service,
         migration.version,
         migration.name,
+        migration.script(db.dialect()),
     );
     db.script(script).await
+}
+
+async fn confirm(
+    db: &Db,
+    migration: &Migration,
+    digest: &str,
+    failure: StorageError,
+) -> Result<(), StorageError> {
+    let row = db
+        .read_one(
+            "SELECT digest FROM shop_migrations WHERE service = $1 AND version = $2",
+            vec![migration.service.into(), migration.version.into()],
+        )
+        .await?;
+    match row {
+        Some(row) if row.get::<String>("digest")? == digest => Ok(()),
+        _ => Err(failure),
+    }
 }
 
 /// Which migrations ran, as (service, version).

@@ -324,7 +324,7 @@ impl Writer {
         if outcome.is_err() {
             self.roll_back();
         }
-        outcome.map_err(|error| failure(&error, Some((0, "script"))))
+        outcome.map_err(|error| failure(&error, Some((0, super::migrations::CLAIMED))))
     }
 
     fn run_plain(&self, sql: &str) -> rusqlite::Result<()> {

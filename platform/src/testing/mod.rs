@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::bus::Bus;
+use crate::bus::{self, Bus, QueueSpec};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
 use crate::http::{Endpoint, HttpClient};
@@ -50,8 +50,12 @@ pub async fn capabilities(env: Env, services: &[Service]) -> TestCapabilities {
 /// When the database cannot be migrated: a test cannot go on.
 pub async fn capabilities_on(env: Env, mut config: ShopConfig, db: Db, services: &[Service]) -> Capabilities {
     config.user.bcrypt_cost = 4;
-    let migrations: Vec<Migration> =
-        services.iter().flat_map(|service| service.migrations).copied().collect();
+    let migrations: Vec<Migration> = bus::MIGRATIONS
+        .iter()
+        .chain(services.iter().flat_map(|service| service.migrations))
+        .copied()
+        .collect();
+    let queues: Vec<QueueSpec> = services.iter().flat_map(|service| service.queues).copied().collect();
     db.migrate(&migrations, &env).await.expect("migrated");
     let endpoints = SERVICES
         .iter()
@@ -60,8 +64,8 @@ pub async fn capabilities_on(env: Env, mut config: ShopConfig, db: Db, services:
         .collect::<HashMap<_, _>>();
     Capabilities {
         secrets: Arc::new(Secrets::generate(&env)),
+        bus: Bus::embedded(db.clone(), env.clone(), &queues),
         db,
-        bus: Bus {},
         http: HttpClient::new(Duration::from_secs(1)),
         telemetry: Telemetry::new(),
         endpoints: Arc::new(endpoints),

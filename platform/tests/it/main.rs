@@ -1,3 +1,9 @@
 //! The integration tests of the platform: one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic, also outside the function that carries the attribute"
+)]
+
 mod architecture;
+mod buses;

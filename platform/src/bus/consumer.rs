@@ -1,0 +1,371 @@
+//! The consumer's loop: receive, decide, write effect and acknowledgement together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::embedded::in_list;
+use super::outbox::{OUTBOX, earliest_id};
+use super::waiting::Pause;
+use super::{Bus, CLAIM, Delivery, INBOX, QueueSpec};
+use crate::storage::{Batch, StorageError, Value};
+use crate::vocabulary::{Event, Timestamp, Topic, clock};
+
+/// The most messages that one claim takes.
+const RECEIVE_MAX: usize = 64;
+/// The most handlers that run at once.
+const HANDLERS_MAX: usize = 16;
+/// How often a consumer looks without being woken: for what another process sent, and for what was delayed.
+const POLL: Duration = Duration::from_millis(500);
+/// How often a handler is asked again at once because the state it decided on had moved.
+const FRESH_TRIES: usize = 3;
+/// How long it is remembered that an event was handled.
+const KEEP_HANDLED: Duration = Duration::from_secs(7 * 24 * 3600);
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+const SWEEP_ROWS: i64 = 500;
+
+/// Why an event could not be handled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandleError {
+    /// Not now: it comes back after a while, and becomes a dead letter after the queue's patience ends.
+    #[error("{0}")]
+    Retry(String),
+    /// Never: it becomes a dead letter at once.
+    #[error("{0}")]
+    Poison(String),
+}
+
+impl HandleError {
+    /// Not now, because of `why`.
+    pub fn retry(why: impl Display) -> Self {
+        Self::Retry(why.to_string())
+    }
+
+    /// Never, because of `why`.
+    pub fn poison(why: impl Display) -> Self {
+        Self::Poison(why.to_string())
+    }
+}
+
+impl From<StorageError> for HandleError {
+    fn from(error: StorageError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+impl Bus {
+    /// Consumes `queue` until `stop` is cancelled; what was received by then is finished first.
+    ///
+    /// `handler` reads what it needs and answers the effects of one event as a batch (empty when it does not care).
+    /// The effects, a row in `inbox` (`"notification_inbox"`) and the acknowledgement are written together, so an
+    /// event has its effects once, however often it is delivered. Events of different aggregates are handled at the
+    /// same time, those of one aggregate one after the other; a handler that decides on what it read must expect it
+    /// in its statements: when an expectation or a constraint refuses the effects, the handler is asked again.
+    pub async fn consume<H, F>(
+        &self,
+        queue: &'static str,
+        inbox: &'static str,
+        stop: CancellationToken,
+        handler: H,
+    ) -> Result<(), StorageError>
+    where
+        H: Fn(Event) -> F + Send + Sync,
+        F: Future<Output = Result<Batch, HandleError>> + Send,
+    {
+        let consumer = Consumer { bus: self, queue: self.queue(queue)?, inbox, handler };
+        let mut pause = Pause::new();
+        let mut swept_at: Option<Timestamp> = None;
+        while !stop.is_cancelled() {
+            let received = match consumer.round().await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::warn!(queue, %error, "could not consume, will try again");
+                    pause.after_failure(self.env(), &stop).await;
+                    continue;
+                }
+            };
+            pause.after_success();
+            let now = self.env().now();
+            if swept_at.is_none_or(|last| clock::since(last, now) >= SWEEP_EVERY) {
+                swept_at = Some(now);
+                if let Err(error) = consumer.sweep().await {
+                    tracing::warn!(inbox, %error, "could not sweep the inbox");
+                }
+            }
+            if received == 0 {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.queue_woken(queue) => {}
+                    () = tokio::time::sleep(POLL) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives and handles what is due in `queue` now, once: [`Bus::consume`] without the loop, for tests and
+    /// simulation. Answers how many messages it received.
+    pub async fn consume_due<H, F>(
+        &self,
+        queue: &'static str,
+        inbox: &'static str,
+        handler: H,
+    ) -> Result<usize, StorageError>
+    where
+        H: Fn(Event) -> F + Send + Sync,
+        F: Future<Output = Result<Batch, HandleError>> + Send,
+    {
+        Consumer { bus: self, queue: self.queue(queue)?, inbox, handler }.round().await
+    }
+}
+
+struct Consumer<'bus, H> {
+    bus: &'bus Bus,
+    queue: QueueSpec,
+    inbox: &'static str,
+    handler: H,
+}
+
+/// A message whose handler answered its effects.
+struct Decided {
+    delivery: Delivery,
+    event: Event,
+    effects: Batch,
+}
+
+impl<H, F> Consumer<'_, H>
+where
+    H: Fn(Event) -> F + Send + Sync,
+    F: Future<Output = Result<Batch, HandleError>> + Send,
+{
+    async fn round(&self) -> Result<usize, StorageError> {
+        let received = self.bus.transport().receive(self.queue, RECEIVE_MAX).await?;
+        let count = received.len();
+        let mut events = Vec::with_capacity(count);
+        for delivery in received {
+            if delivery.receives > self.queue.receives_max {
+                let reason = format!("received {} times and never answered", delivery.receives - 1);
+                self.bury(delivery, reason).await?;
+                continue;
+            }
+            match serde_json::from_value::<Event>(delivery.body.clone()) {
+                Ok(event) => events.push((delivery, event)),
+                Err(error) => self.bury(delivery, format!("malformed event: {error}")).await?,
+            }
+        }
+        let fresh = self.without_handled(events).await?;
+        for turn in turns(fresh) {
+            self.turn(turn).await?;
+        }
+        Ok(count)
+    }
+
+    /// Acknowledges what was handled before, and answers the rest.
+    async fn without_handled(
+        &self,
+        events: Vec<(Delivery, Event)>,
+    ) -> Result<Vec<(Delivery, Event)>, StorageError> {
+        if events.is_empty() {
+            return Ok(events);
+        }
+        let ids: Vec<Uuid> = events.iter().map(|(delivery, _)| delivery.event_id).collect();
+        let (list, params) = in_list(2, &ids);
+        let sql = format!("SELECT event_id FROM {} WHERE consumer = $1 AND event_id IN ({list})", self.inbox);
+        let rows = self.bus.db().read(&sql, [vec![self.queue.name.into()], params].concat()).await?;
+        let handled: BTreeSet<Uuid> = rows.iter().map(|row| row.get("event_id")).collect::<Result<_, _>>()?;
+        let (twice, fresh): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|(delivery, _)| handled.contains(&delivery.event_id));
+        self.acknowledge(twice.into_iter().map(|(delivery, _)| delivery).collect()).await?;
+        Ok(fresh)
+    }
+
+    /// Handles events of different aggregates at once, and writes what they decided in one batch if that goes.
+    async fn turn(&self, events: Vec<(Delivery, Event)>) -> Result<(), StorageError> {
+        let answers: Vec<_> = stream::iter(events)
+            .map(|(delivery, event)| async move {
+                let answer = self.handle(event.clone()).await;
+                (delivery, event, answer)
+            })
+            .buffered(HANDLERS_MAX)
+            .collect()
+            .await;
+        let mut decided = Vec::with_capacity(answers.len());
+        for (delivery, event, answer) in answers {
+            match answer {
+                Ok(effects) => decided.push(Decided { delivery, event, effects }),
+                Err(error) => self.refuse(delivery, error).await?,
+            }
+        }
+        match decided.len() {
+            0 => Ok(()),
+            1 => self.settle_alone(decided).await,
+            _ => {
+                let deliveries = decided.iter().map(|one| one.delivery.clone()).collect::<Vec<_>>();
+                let mut effects = Batch::new();
+                for one in &decided {
+                    effects.append(one.effects.clone());
+                }
+                let count = deliveries.len() as u64;
+                let tells = tells(&effects);
+                match self.bus.transport().settle(self.queue, self.inbox, deliveries, effects).await {
+                    Ok(()) => {
+                        self.handled(count, tells);
+                        Ok(())
+                    }
+                    // One of them is refused; alone, each stands or falls by itself.
+                    Err(error) if is_refusal(&error) => self.settle_alone(decided).await,
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn settle_alone(&self, decided: Vec<Decided>) -> Result<(), StorageError> {
+        let outcomes: Vec<Result<(), StorageError>> =
+            stream::iter(decided).map(|one| self.settle(one)).buffer_unordered(HANDLERS_MAX).collect().await;
+        outcomes.into_iter().collect()
+    }
+
+    async fn settle(&self, decided: Decided) -> Result<(), StorageError> {
+        let Decided { delivery, event, mut effects } = decided;
+        let mut tries = 0;
+        loop {
+            let done = vec![delivery.clone()];
+            let tells = tells(&effects);
+            let outcome = self.bus.transport().settle(self.queue, self.inbox, done, effects).await;
+            let Err(error) = outcome else {
+                self.handled(1, tells);
+                return Ok(());
+            };
+            if error.is_expectation(CLAIM) {
+                // Handling took longer than the visibility: whoever has it now writes the effects.
+                tracing::warn!(queue = self.queue.name, event = %event.id, "lost the claim on a message");
+                return Ok(());
+            }
+            if error.is_conflict(INBOX) {
+                return self.acknowledge(vec![delivery]).await;
+            }
+            if !is_refusal(&error) {
+                return Err(error);
+            }
+            tries += 1;
+            if tries >= FRESH_TRIES || matches!(error, StorageError::Invalid(_)) {
+                return self.refuse(delivery, HandleError::retry(error)).await;
+            }
+            match self.handle(event.clone()).await {
+                Ok(fresh) => effects = fresh,
+                Err(error) => return self.refuse(delivery, error).await,
+            }
+        }
+    }
+
+    async fn handle(&self, event: Event) -> Result<Batch, HandleError> {
+        match tokio::time::timeout(self.queue.visibility, (self.handler)(event)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(HandleError::retry("the handler took longer than the message stays claimed")),
+        }
+    }
+
+    async fn refuse(&self, delivery: Delivery, error: HandleError) -> Result<(), StorageError> {
+        match error {
+            HandleError::Retry(reason) if delivery.receives < self.queue.receives_max => {
+                let longest = self.queue.back_off(delivery.receives);
+                let pause = longest / 2 + self.bus.env().jitter(longest / 2);
+                tracing::debug!(queue = self.queue.name, event = %delivery.event_id, reason, "will try again");
+                self.bus.transport().give_back(self.queue, delivery, pause, reason).await?;
+                self.count(|counters| &counters.retried, 1);
+                Ok(())
+            }
+            HandleError::Retry(reason) | HandleError::Poison(reason) => self.bury(delivery, reason).await,
+        }
+    }
+
+    async fn bury(&self, delivery: Delivery, reason: String) -> Result<(), StorageError> {
+        tracing::error!(queue = self.queue.name, event = %delivery.event_id, reason, "a message became a dead letter");
+        match self.bus.transport().bury(self.queue, delivery, reason).await {
+            Ok(()) => {
+                self.count(|counters| &counters.buried, 1);
+                Ok(())
+            }
+            Err(error) if error.is_expectation(CLAIM) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn acknowledge(&self, twice: Vec<Delivery>) -> Result<(), StorageError> {
+        if twice.is_empty() {
+            return Ok(());
+        }
+        let count = twice.len() as u64;
+        self.bus.transport().acknowledge(self.queue, twice).await?;
+        self.count(|counters| &counters.duplicates, count);
+        Ok(())
+    }
+
+    /// Counts, and wakes the service's own relay when the effects tell others.
+    fn handled(&self, count: u64, tells: bool) {
+        self.count(|counters| &counters.handled, count);
+        let service = self.inbox.trim_end_matches("_inbox");
+        if tells && let Some(topic) = Topic::ALL.into_iter().find(|topic| topic.as_str() == service) {
+            self.bus.wake(topic);
+        }
+    }
+
+    fn count(&self, counter: impl Fn(&super::Counters) -> &std::sync::atomic::AtomicU64, by: u64) {
+        counter(self.bus.counters()).fetch_add(by, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Forgets what was handled long ago, unless a dead letter of it could still be redriven.
+    async fn sweep(&self) -> Result<(), StorageError> {
+        let inbox = self.inbox;
+        let before = earliest_id(self.bus.env().now(), KEEP_HANDLED);
+        loop {
+            let mut batch = Batch::new();
+            batch.run(
+                format!(
+                    "DELETE FROM {inbox} WHERE consumer = $1 AND event_id IN (
+                       SELECT i.event_id FROM {inbox} i WHERE i.consumer = $1 AND i.event_id < $2
+                         AND NOT EXISTS (SELECT 1 FROM bus_dead_letters d WHERE d.event_id = i.event_id)
+                       ORDER BY i.event_id LIMIT $3)"
+                ),
+                vec![self.queue.name.into(), before.into(), Value::Int(SWEEP_ROWS)],
+            );
+            if self.bus.db().write(batch).await?.iter().sum::<u64>() < SWEEP_ROWS.unsigned_abs() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether a batch writes into an outbox.
+fn tells(effects: &Batch) -> bool {
+    effects.statements.iter().any(|statement| statement.name == OUTBOX)
+}
+
+/// Whether the engine works but refuses the statements.
+fn is_refusal(error: &StorageError) -> bool {
+    matches!(
+        error,
+        StorageError::Expectation { .. } | StorageError::Conflict { .. } | StorageError::Invalid(_)
+    )
+}
+
+/// The first event of every aggregate, then the second of every aggregate, and so on.
+fn turns(mut events: Vec<(Delivery, Event)>) -> Vec<Vec<(Delivery, Event)>> {
+    events.sort_by_key(|(_, event)| event.aggregate_seq);
+    let mut next: BTreeMap<Uuid, usize> = BTreeMap::new();
+    let mut turns: Vec<Vec<(Delivery, Event)>> = Vec::new();
+    for (delivery, event) in events {
+        let turn = next.entry(event.aggregate).or_insert(0);
+        if turns.len() == *turn {
+            turns.push(Vec::new());
+        }
+        turns[*turn].push((delivery, event));
+        *turn += 1;
+    }
+    turns
+}
