@@ -8,6 +8,7 @@
 //! migrations, the operations page and the documentation follow from the list.
 
 pub mod payment;
+pub mod product;
 pub mod user;
 
 use axum::Router;
