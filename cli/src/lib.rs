@@ -1,1 +1,42 @@
-//! x
+//! `shopctl`: runs a whole e-commerce platform, shows it, measures it, and proves the numbers it claims.
+//!
+//! The way through the rooms is the way of a command: [`args`] parses the words, [`context`] gathers what every
+//! command needs (configuration, printer, clock), [`commands`] has one file per verb, and the verb calls the
+//! room that does the work: [`targets`] (where a shop can live). Below all of them are
+//! [`config`], [`output`], [`failure`] and [`wire`], which know nothing of a shop.
+//!
+//! Arrows point down; `tests/it/architecture.rs` holds them.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod args;
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod failure;
+pub mod output;
+pub mod targets;
+pub mod wire;
+
+use std::ffi::OsString;
+
+use failure::{Diagnosis, Exit};
+
+/// Parses, runs, and says how it ended. Nothing is opened before the words are understood.
+#[must_use]
+pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let args = match args::parse(&words) {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
+    let printer = args.printer();
+    match args.run(&printer) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let found = Diagnosis::of(&error);
+            printer.failure(&found);
+            found.exit
+        }
+    }
+}

@@ -1,1 +1,8 @@
+//! What a person or a script meets: the built binary, driven from outside.
 
+mod architecture;
+mod errors;
+mod exit_codes;
+mod help;
+mod json;
+mod shopctl;

@@ -1,0 +1,87 @@
+//! One file per verb. A file has the verb's words and what it does; the rooms below do the work.
+//!
+//! # Adding one
+//! A file with its `Args` and `run`, a line in [`Command`] and one in each of its two matches.
+
+mod completion;
+mod config;
+mod doctor;
+mod down;
+mod duration;
+mod help;
+mod logs;
+mod man;
+mod open;
+mod status;
+mod version;
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::failure::Exit;
+
+/// The verbs, in the order a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Stop the shop of the data folder
+    Down(down::DownArgs),
+    /// Show whether the shop runs, and how it is
+    Status(status::StatusArgs),
+    /// Show the shop's logs
+    Logs(logs::LogsArgs),
+    /// Open a page of the shop in the browser
+    Open(open::OpenArgs),
+    /// Look for what would keep a shop from running
+    Doctor(doctor::DoctorArgs),
+    /// Explain the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print the completion script of a shell
+    Completion(completion::CompletionArgs),
+    /// Print the manual page
+    Man(man::ManArgs),
+    /// Show the version
+    Version,
+    /// Help on a command or a topic
+    Help(help::HelpArgs),
+}
+
+impl Command {
+    /// The words of the command, for the envelope.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Down(_) => "down".into(),
+            Self::Status(_) => "status".into(),
+            Self::Logs(_) => "logs".into(),
+            Self::Open(_) => "open".into(),
+            Self::Doctor(_) => "doctor".into(),
+            Self::Config(command) => format!("config {}", command.word()),
+            Self::Completion(_) => "completion".into(),
+            Self::Man(_) => "man".into(),
+            Self::Version => "version".into(),
+            Self::Help(_) => "help".into(),
+        }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What it could not do.
+    pub fn run(self, context: &Context<'_>) -> anyhow::Result<Exit> {
+        let report = match self {
+            Self::Logs(args) => return logs::run(&args, context),
+            Self::Status(args) => return status::run(&args, context),
+            Self::Down(args) => down::run(&args, context)?,
+            Self::Open(args) => open::run(&args, context)?,
+            Self::Doctor(args) => doctor::run(args, context)?,
+            Self::Config(command) => config::run(command, context)?,
+            Self::Completion(args) => completion::run(&args, context),
+            Self::Man(args) => man::run(&args, context)?,
+            Self::Version => version::run(),
+            Self::Help(args) => help::run(&args, context)?,
+        };
+        context.printer.report(&report)?;
+        Ok(report.exit_code())
+    }
+}

@@ -1,0 +1,175 @@
+//! `shopctl status`: whether the shop of a data folder runs, and how it is.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use platform::vocabulary::clock::since;
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::{Format, Progress, Report};
+use crate::targets::local::figures::Figures;
+use crate::targets::local::lock::{self, Holder};
+use crate::wire;
+
+/// How long the shop may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often `-w` looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The words of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Folder of the shop's data
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Keep watching until interrupted
+    #[arg(short, long)]
+    watch: bool,
+}
+
+/// What was seen at one look.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    holder: Holder,
+    is_ready: bool,
+    readiness: Value,
+    figures: Figures,
+}
+
+pub(super) fn run(args: &StatusArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+    let data_dir = context.data_dir(args.data_dir.as_deref())?;
+    let runtime = context.runtime()?;
+    if args.watch {
+        return runtime.block_on(watch(&data_dir, context));
+    }
+    let seen = runtime.block_on(look(&data_dir))?;
+    let report = report(&seen, &data_dir, context);
+    context.printer.report(&report)?;
+    Ok(report.exit_code())
+}
+
+async fn look(data_dir: &Path) -> anyhow::Result<Seen> {
+    let holder = lock::running(data_dir)?;
+    let Some(url) = holder.url.clone() else {
+        let readiness = json!({"status": "starting"});
+        return Ok(Seen { holder, is_ready: false, readiness, figures: Figures::default() });
+    };
+    let reply = wire::get(&url, "/readyz", PATIENCE).await?;
+    let figures = Figures::of(&url, PATIENCE).await?;
+    Ok(Seen { holder, is_ready: reply.status.is_success(), readiness: reply.json(), figures })
+}
+
+fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
+    let holder = &seen.holder;
+    let up_for = since(holder.started_at, context.env.now());
+    let data = json!({
+        "running": true,
+        "ready": seen.is_ready,
+        "pid": holder.pid,
+        "url": holder.url,
+        "fakepay_url": holder.fakepay_url,
+        "started_at": holder.started_at,
+        "up_for_s": up_for.as_secs(),
+        "version": holder.version,
+        "engine": holder.engine,
+        "data_dir": data_dir,
+        "log": holder.log,
+        "readiness": seen.readiness,
+        "figures": seen.figures,
+    });
+    let mut facts = vec![
+        ("shop", if seen.is_ready { "ready" } else { "not ready" }.to_owned()),
+        ("url", holder.url.clone().unwrap_or_else(|| "not yet".to_owned())),
+        ("process", format!("{}, up for {}", holder.pid, told(up_for))),
+        ("engine", holder.engine.clone()),
+        ("data", data_dir.display().to_string()),
+        ("log", holder.log.display().to_string()),
+    ];
+    facts.push(("now", seen.figures.line()));
+    for (name, state) in not_ready(&seen.readiness) {
+        facts.push(("waits for", format!("{name}: {state}")));
+    }
+    let report = Report::facts(data, facts);
+    if seen.is_ready { report } else { report.exit(Exit::Degraded) }
+}
+
+/// The parts that keep the shop from being ready, as `/readyz` names them.
+fn not_ready(readiness: &Value) -> Vec<(String, String)> {
+    let Some(checks) = readiness.get("checks").and_then(Value::as_object) else { return Vec::new() };
+    let state = |value: &Value| {
+        let status = value.get("status").unwrap_or(value);
+        status.as_str().map_or_else(|| status.to_string(), str::to_owned)
+    };
+    checks
+        .iter()
+        .map(|(name, value)| (name.clone(), state(value)))
+        .filter(|(_, state)| !matches!(state.as_str(), "ok" | "true" | "ready" | "up"))
+        .collect()
+}
+
+/// Repaints on a terminal; elsewhere says a line when something changed.
+async fn watch(data_dir: &Path, context: &Context<'_>) -> anyhow::Result<Exit> {
+    let printer = context.printer;
+    let mut progress = Progress::new(printer);
+    let mut last = String::new();
+    loop {
+        let (line, data) = match look(data_dir).await {
+            Ok(seen) => (line(&seen), report(&seen, data_dir, context).data),
+            Err(error) => match error.downcast_ref::<Failure>() {
+                Some(failure) if failure.exit() == Exit::Unreachable => {
+                    (failure.to_string(), json!({"running": false, "data_dir": data_dir}))
+                }
+                _ => return Err(error),
+            },
+        };
+        if printer.terminal().animate {
+            progress.line(&line);
+        } else if line != last {
+            match printer.format() {
+                Format::Text | Format::Csv | Format::Md => printer.data(&format!("{line}\n"))?,
+                Format::Json | Format::Ndjson => printer.data(&format!("{data}\n"))?,
+            }
+            last = line;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+        }
+    }
+}
+
+fn line(seen: &Seen) -> String {
+    let state = if seen.is_ready { "ready" } else { "not ready" };
+    let url = seen.holder.url.as_deref().unwrap_or("not yet");
+    format!("{state} · {url} · {}", seen.figures.line())
+}
+
+/// A length of time to the second, as a person says it.
+fn told(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_told_in_its_two_largest_units() {
+        let told = |seconds| told(Duration::from_secs(seconds));
+        assert_eq!([told(5), told(65), told(7265)], ["5 s", "1 min 5 s", "2 h 1 min"]);
+    }
+
+    #[test]
+    fn only_what_is_not_ready_is_named() {
+        let readiness = json!({"checks": {"storage": "ok", "order": {"status": "draining"}}});
+        assert_eq!(not_ready(&readiness), [("order".to_owned(), "draining".to_owned())]);
+    }
+}

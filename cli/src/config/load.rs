@@ -1,0 +1,237 @@
+//! Finds `shop.toml`, reads it, and says where it is wrong: the line, what stands there, what was meant.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
+
+use super::model::{File, Layer};
+use crate::failure::{Exit, Failure, nearest};
+
+/// The name of the file that is searched upward.
+const FILE_NAME: &str = "shop.toml";
+
+/// The configuration of one environment: the file, when there is one, and which part of it holds.
+#[derive(Debug)]
+pub struct Config {
+    environment: String,
+    root: PathBuf,
+    path: Option<PathBuf>,
+    text: String,
+    file: File,
+}
+
+impl Config {
+    /// The configuration for `environment`: from `path` when given, else from the first `shop.toml` upward of
+    /// `folder`, else all built in.
+    ///
+    /// # Errors
+    /// When a named file is absent, the file is invalid, or it does not know the environment.
+    pub fn load(environment: &str, path: Option<&Path>, folder: &Path) -> Result<Self, Failure> {
+        let found = match path {
+            Some(path) => Some(path.to_owned()),
+            None => search_upward(folder),
+        };
+        let Some(path) = found else {
+            let config = Self {
+                environment: environment.to_owned(),
+                root: folder.to_owned(),
+                path: None,
+                text: String::new(),
+                file: File { schema: 1, ..File::default() },
+            };
+            return config.checked();
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Failure::new(Exit::Config, "E-CONFIG-READ", format!("could not read {}", path.display()))
+                .object(path.display())
+                .hint("name an existing file with --config, or leave it out to use what is built in")
+                .because(error)
+        })?;
+        let file = parse(&path, &text)?;
+        let root = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let root = root.map_or_else(|| folder.to_owned(), |parent| folder.join(parent));
+        let environment = environment.to_owned();
+        Self { environment, root, path: Some(path), text, file }.checked()
+    }
+
+    /// The environment it is for.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// The folder of `shop.toml`, or the current one.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The file, when there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// `[env.NAME]`, when the file has it.
+    pub(super) fn environment_layer(&self) -> Option<&Layer> {
+        self.file.env.get(&self.environment)
+    }
+
+    /// `[defaults]`.
+    pub(super) fn defaults_layer(&self) -> &Layer {
+        &self.file.defaults
+    }
+
+    fn checked(self) -> Result<Self, Failure> {
+        if self.file.schema != 1 {
+            let message = format!("shop.toml has schema {}, and this shopctl reads 1", self.file.schema);
+            return Err(self.invalid("E-CONFIG-SCHEMA", message, "use the shopctl that wrote it"));
+        }
+        if let Some(least) = self.file.min_version.clone() {
+            let ours = env!("CARGO_PKG_VERSION");
+            if version(&least) > version(ours) {
+                let message = format!("shop.toml needs shopctl {least} or newer, and this is {ours}");
+                return Err(self.invalid("E-CONFIG-VERSION", message, "install a newer shopctl"));
+            }
+        }
+        if self.environment != "local" && !self.file.env.contains_key(&self.environment) {
+            let known: Vec<&str> =
+                self.file.env.keys().map(String::as_str).chain(["local"]).collect::<Vec<_>>();
+            let near = nearest(&self.environment, known.iter().copied());
+            let hint = near.map_or_else(
+                || format!("known here: {}; add [env.{}] to shop.toml", known.join(", "), self.environment),
+                |near| format!("did you mean `-e {near}`?"),
+            );
+            let message = format!("there is no environment `{}`", self.environment);
+            return Err(self.invalid("E-CONFIG-ENV", message, &hint));
+        }
+        Ok(self)
+    }
+
+    fn invalid(&self, code: &'static str, message: String, hint: &str) -> Failure {
+        let failure = Failure::new(Exit::Config, code, message).hint(hint);
+        match &self.path {
+            Some(path) => failure.object(path.display()),
+            None => failure,
+        }
+    }
+}
+
+fn search_upward(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|folder| folder.join(FILE_NAME)).find(|path| path.is_file())
+}
+
+/// `1.2.3` as numbers; what is not a number counts as 0.
+fn version(text: &str) -> Vec<u64> {
+    let mut parts: Vec<u64> = text.split('.').map(|part| part.parse().unwrap_or(0)).collect();
+    parts.resize(3, 0);
+    parts
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        let line = line_of(text, span.start);
+        let unknown = unknown_key(error.message());
+        let message = match &unknown {
+            Some((key, _)) => format!("{}:{line}: unknown key `{key}`", path.display()),
+            None => format!("{}:{line}: {}", path.display(), error.message().lines().next().unwrap_or("")),
+        };
+        let near = unknown.as_ref().and_then(|(key, known)| nearest(key, known.iter().map(String::as_str)));
+        let hint = match (near, &unknown) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, Some((_, known))) => format!("known here: {}", known.join(", ")),
+            (None, None) => "`shopctl config schema` prints what the file may say".to_owned(),
+        };
+        Failure::new(Exit::Config, "E-CONFIG-INVALID", message)
+            .hint(hint)
+            .object(path.display())
+            .picture(draw(path, text, span, unknown.is_some()))
+    })
+}
+
+/// The key that nobody knows and those that are known, out of the message of the parser.
+fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
+    if !message.starts_with("unknown field") {
+        return None;
+    }
+    let mut words = message.split('`').skip(1).step_by(2).map(str::to_owned);
+    let key = words.next()?;
+    Some((key, words.collect()))
+}
+
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn draw(path: &Path, text: &str, span: Range<usize>, is_unknown: bool) -> String {
+    let label = if is_unknown { "unknown key" } else { "here" };
+    let problem = MietteDiagnostic::new("shop.toml cannot be read")
+        .with_label(LabeledSpan::new_with_span(Some(label.to_owned()), span));
+    let report = miette::Report::new(problem)
+        .with_source_code(NamedSource::new(path.display().to_string(), text.to_owned()));
+    let mut drawn = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
+    // A picture that cannot be drawn is left out: the message above it says the same.
+    handler.render_report(&mut drawn, report.as_ref()).ok();
+    let picture: Vec<&str> = drawn.lines().skip_while(|line| !line.contains('╭')).collect();
+    picture.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Diagnosis;
+
+    fn diagnosis(text: &str, environment: &str) -> Diagnosis {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("shop.toml"), text).unwrap();
+        let failure = Config::load(environment, None, folder.path()).unwrap_err();
+        Diagnosis::of(&failure.into())
+    }
+
+    #[test]
+    fn the_file_is_searched_upward() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(folder.path().join("shop.toml"), "schema = 1\n[env.dev]\nport = 9000\n").unwrap();
+        let config = Config::load("dev", None, &deep).unwrap();
+        assert_eq!(config.root(), folder.path());
+        assert_eq!(config.environment_layer().unwrap().port, Some(9000));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest() {
+        let found = diagnosis("schema = 1\n\n[defaults]\nprot = 9000\n", "local");
+        assert_eq!(found.exit, Exit::Config);
+        assert!(found.message.ends_with("shop.toml:4: unknown key `prot`"), "{}", found.message);
+        assert_eq!(found.hint.as_deref(), Some("did you mean `port`?"));
+        assert!(found.picture.unwrap().contains("prot = 9000"));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_shown_where_it_stands() {
+        let found = diagnosis("schema = 1\n[defaults]\nport = \"many\"\n", "local");
+        assert!(found.message.contains("shop.toml:3: invalid type"), "{}", found.message);
+    }
+
+    #[test]
+    fn an_environment_nobody_knows_gets_a_suggestion() {
+        let found = diagnosis("schema = 1\n[env.staging]\n", "stagin");
+        assert_eq!(found.hint.as_deref(), Some("did you mean `-e staging`?"));
+    }
+
+    #[test]
+    fn a_file_for_a_newer_shopctl_is_refused() {
+        let found = diagnosis("schema = 1\nmin_version = \"99.1\"\n", "local");
+        assert_eq!(found.code, "E-CONFIG-VERSION");
+        assert!(version("0.10.0") > version("0.9.9"));
+    }
+}

@@ -1,0 +1,74 @@
+//! The shape of `shop.toml`. Unknown keys are refused.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The version of this format: 1.
+    pub schema: u32,
+    /// The shop's name.
+    pub name: Option<String>,
+    /// The oldest shopctl that may read this file.
+    pub min_version: Option<String>,
+    /// What holds in every environment.
+    #[serde(default)]
+    pub defaults: Layer,
+    /// What holds in one environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, Layer>,
+}
+
+/// What may be set for all environments or for one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Where the shop lives.
+    pub target: Option<Target>,
+    /// The port of the public listener.
+    pub port: Option<u16>,
+    /// The folder of the shop's data.
+    pub data_dir: Option<PathBuf>,
+    /// The database engine.
+    pub engine: Option<Engine>,
+    /// The database's address, without a password.
+    pub database_url: Option<String>,
+    /// The table of rate limits.
+    pub limits: Option<Limits>,
+    /// Fault switches may be thrown.
+    pub allow_faults: Option<bool>,
+    /// A new shop starts with a demo catalogue.
+    pub demo: Option<bool>,
+}
+
+/// Where a shop can live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// In the process of `shopctl up`.
+    Embedded,
+}
+
+/// What keeps the shop's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// In files of the data folder; nothing to install.
+    Sqlite,
+    /// In a PostgreSQL server.
+    Postgres,
+}
+
+/// How often a caller may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Limits {
+    /// Generous everywhere but on sign-in.
+    Local,
+    /// None at all: for benchmarks.
+    None,
+}

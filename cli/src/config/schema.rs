@@ -1,0 +1,64 @@
+//! The schema of `shop.toml`, from the list of keys: for editors and for checks.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{KEYS, Key, Kind};
+
+/// `shop.toml` as a JSON Schema (draft 2020-12).
+#[must_use]
+pub fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "shop.toml",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["schema"],
+        "properties": {
+            "schema": {"const": 1, "description": "the version of this format"},
+            "name": {"type": "string", "description": "the shop's name"},
+            "min_version": {"type": "string", "description": "the oldest shopctl that may read this file"},
+            "defaults": {"$ref": "#/$defs/layer", "description": "what holds in every environment"},
+            "env": {
+                "type": "object",
+                "description": "what holds in one environment; `local` is built in",
+                "additionalProperties": {"$ref": "#/$defs/layer"},
+            },
+        },
+        "$defs": {"layer": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": KEYS.iter().map(|key| (key.name.to_owned(), property(key))).collect::<Map<_, _>>(),
+        }},
+    })
+}
+
+fn property(key: &Key) -> Value {
+    let mut property = match key.kind {
+        Kind::Port => json!({"type": "integer", "minimum": 0, "maximum": 65535}),
+        Kind::Folder | Kind::Text => json!({"type": "string"}),
+        Kind::OneOf(words) => json!({"enum": words}),
+        Kind::Switch => json!({"type": "boolean"}),
+    };
+    property["description"] = key.about.into();
+    if let Some(value) = key.built_in {
+        property["default"] = match key.kind {
+            Kind::Port | Kind::Switch => serde_json::from_str(value).unwrap_or(Value::Null),
+            Kind::Folder | Kind::Text | Kind::OneOf(_) => value.into(),
+        };
+    }
+    property
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_the_schema_with_its_default() {
+        let layer = &schema()["$defs"]["layer"]["properties"];
+        assert_eq!(layer.as_object().unwrap().len(), KEYS.len());
+        assert_eq!(layer["port"]["default"], 8080);
+        assert_eq!(layer["demo"]["default"], true);
+        assert_eq!(layer["engine"]["enum"], json!(["sqlite", "postgres"]));
+    }
+}

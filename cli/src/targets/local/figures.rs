@@ -1,0 +1,105 @@
+//! The few figures of a running shop that fit in a line, read from its metrics.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::wire;
+
+/// What a glance wants to know. A figure that the metrics do not have is absent, not zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Orders placed since the process started, in any state.
+    pub orders: Option<u64>,
+    /// Sagas that run or wait.
+    pub sagas_in_flight: Option<u64>,
+    /// Requests that ended in a 5xx.
+    pub errors: Option<u64>,
+}
+
+impl Figures {
+    /// Out of metrics in Prometheus' text format.
+    #[must_use]
+    pub fn from_metrics(text: &str) -> Self {
+        Self {
+            orders: sum(text, "orders_total", |_| true),
+            sagas_in_flight: sum(text, "saga_inflight", |_| true),
+            errors: sum(text, "http_requests_total", |labels| labels.contains("status=\"5")),
+        }
+    }
+
+    /// Asks the shop on `url`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn of(url: &str, timeout: Duration) -> anyhow::Result<Self> {
+        let reply = wire::get(url, "/metrics", timeout).await?;
+        Ok(if reply.status.is_success() { Self::from_metrics(&reply.text()) } else { Self::default() })
+    }
+
+    /// The living line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let show = |figure: Option<u64>| figure.map_or_else(|| "–".to_owned(), |figure| figure.to_string());
+        format!(
+            "orders {} · sagas in flight {} · errors {}",
+            show(self.orders),
+            show(self.sagas_in_flight),
+            show(self.errors)
+        )
+    }
+}
+
+/// The sum of the series of `name` whose labels are `wanted`; `None` when the metric is not there at all.
+fn sum(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<u64> {
+    let is_known = text.lines().any(|line| {
+        let named = line.strip_prefix("# TYPE ").and_then(|rest| rest.split(' ').next());
+        named.is_some_and(|named| named == name || Some(named) == name.strip_suffix("_total"))
+    });
+    let mut total = is_known.then_some(0.0);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some(rest) = line.strip_prefix(name) else { continue };
+        let (labels, value) = match rest.as_bytes().first() {
+            Some(b'{') => rest.split_once("} ").unwrap_or((rest, "")),
+            Some(b' ') => ("", rest),
+            _ => continue,
+        };
+        let value: f64 = value.split_whitespace().next().and_then(|value| value.parse().ok()).unwrap_or(0.0);
+        *total.get_or_insert(0.0) += if wanted(labels) { value } else { 0.0 };
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "counts are whole and positive"
+    )]
+    total.map(|total| total.max(0.0) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: &str = "\
+# TYPE orders counter
+orders_total{status=\"confirmed\"} 7
+orders_total{status=\"cancelled\"} 1
+orders_total_created 9
+# TYPE saga_inflight gauge
+saga_inflight 3
+# TYPE http_requests counter
+http_requests_total{route=\"/v1/orders\",status=\"201\"} 8
+http_requests_total{route=\"/v1/orders\",status=\"503\"} 2
+";
+
+    #[test]
+    fn figures_are_sums_over_labels() {
+        let figures = Figures::from_metrics(METRICS);
+        assert_eq!(figures.line(), "orders 8 · sagas in flight 3 · errors 2");
+    }
+
+    #[test]
+    fn a_figure_nobody_keeps_is_absent_and_one_without_events_is_zero() {
+        let figures = Figures::from_metrics("# TYPE orders counter\n");
+        assert_eq!(figures.line(), "orders 0 · sagas in flight – · errors –");
+    }
+}
