@@ -20,3 +20,4 @@ pub mod storage;
 pub mod telemetry;
 pub mod testing;
 pub mod vocabulary;
+pub mod web;
