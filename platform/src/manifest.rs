@@ -19,6 +19,29 @@ pub struct Manifest {
     pub objectives: &'static [Objective],
 }
 
+impl Manifest {
+    /// The facts as JSON, for `shopd describe -o json`.
+    #[must_use]
+    pub fn describe(&self) -> serde_json::Value {
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| serde_json::json!({"prefix": route.prefix, "class": route.class.as_str()}));
+        let objectives = self.objectives.iter().map(|objective| {
+            let within_ms = objective.within.map(|within| within.as_millis() as u64);
+            serde_json::json!({"name": objective.name, "ratio": objective.ratio, "within_ms": within_ms})
+        });
+        serde_json::json!({
+            "name": self.name,
+            "about": self.about,
+            "port": self.port,
+            "routes": routes.collect::<Vec<_>>(),
+            "needs": self.needs,
+            "objectives": objectives.collect::<Vec<_>>(),
+        })
+    }
+}
+
 /// A path prefix and how the gateway treats it.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
@@ -41,6 +64,20 @@ pub enum RouteClass {
     Admin,
     /// The provider's webhooks.
     Webhook,
+}
+
+impl RouteClass {
+    /// The class's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Checkout => "checkout",
+            Self::Read => "read",
+            Self::Admin => "admin",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 /// A promise that can be measured.

@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +73,12 @@ enum Place {
         env: Env,
         timeout: Duration,
     },
+    /// The gateway, from outside: what anybody may ask, with the context's bearer token and no envelope.
+    Public {
+        base_url: Arc<str>,
+        client: HttpClient,
+        timeout: Duration,
+    },
 }
 
 impl Endpoint {
@@ -93,6 +100,14 @@ impl Endpoint {
     ) -> Self {
         let base_url = base_url.trim_end_matches('/').into();
         Self { service, place: Place::Remote { base_url, client, keyring, env, timeout } }
+    }
+
+    /// `service` as the public reaches it: through the gateway at `base_url`, as whoever the context's bearer token
+    /// names.
+    #[must_use]
+    pub fn public(service: &'static str, base_url: &str, client: HttpClient, timeout: Duration) -> Self {
+        let base_url = base_url.trim_end_matches('/').into();
+        Self { service, place: Place::Public { base_url, client, timeout } }
     }
 
     /// The service's name.
@@ -127,17 +142,18 @@ impl Endpoint {
                 }
             }
             Place::Remote { base_url, client, keyring, env, timeout } => {
-                let (mut parts, body) = request.into_parts();
-                let body = axum::body::to_bytes(body, usize::MAX)
-                    .await
-                    .map_err(|error| CallError::Refused(error.to_string()))?;
+                let (mut parts, body) = whole(request).await?;
                 envelope::seal(keyring, env, context, self.service, &mut parts, &body);
-                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-                parts.uri = format!("{base_url}{path}")
-                    .parse()
-                    .map_err(|error: axum::http::uri::InvalidUri| CallError::Refused(error.to_string()))?;
-                let response = client.send(Request::from_parts(parts, Full::new(body)), *timeout).await?;
-                Ok(response.map(Body::from))
+                over_socket(client, base_url, *timeout, parts, body).await
+            }
+            Place::Public { base_url, client, timeout } => {
+                let (mut parts, body) = whole(request).await?;
+                if let Some(bearer) = &context.bearer {
+                    let value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()))
+                        .map_err(|error| CallError::Refused(error.to_string()))?;
+                    parts.headers.insert(header::AUTHORIZATION, value);
+                }
+                over_socket(client, base_url, *timeout, parts, body).await
             }
         }
     }
@@ -191,4 +207,28 @@ impl Endpoint {
             Err(_) => Err(CallError::Unknown(format!("{} answered {status}", self.service))),
         }
     }
+}
+
+/// A request with its body in memory, which is what a signature and a socket client want.
+async fn whole(request: Request<Body>) -> Result<(Parts, Bytes), CallError> {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .map_err(|error| CallError::Refused(error.to_string()))?;
+    Ok((parts, body))
+}
+
+async fn over_socket(
+    client: &HttpClient,
+    base_url: &str,
+    timeout: Duration,
+    mut parts: Parts,
+    body: Bytes,
+) -> Result<Response<Body>, CallError> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    parts.uri = format!("{base_url}{path}")
+        .parse()
+        .map_err(|error: axum::http::uri::InvalidUri| CallError::Refused(error.to_string()))?;
+    let response = client.send(Request::from_parts(parts, Full::new(body)), timeout).await?;
+    Ok(response.map(Body::from))
 }

@@ -121,8 +121,7 @@ fn rooms_know_only_the_rooms_below_them() {
         let text = production(&std::fs::read_to_string(path).expect("a source file"));
         for (other, _) in mentions(&text) {
             let Some(theirs) = floor(&other) else { continue };
-            let allowed =
-                ALLOWED.iter().any(|(from, to, _)| *from == room && *to == other);
+            let allowed = ALLOWED.iter().any(|(from, to, _)| *from == room && *to == other);
             if other != room && theirs <= own && !allowed {
                 broken.push(format!(
                     "{} knows `{other}`, but `{room}` must not: arrows point down (app → gateway web services sandbox → saga → storage bus http … → vocabulary)",
