@@ -5,10 +5,12 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
 use crate::http::envelope::Keyring;
-use crate::vocabulary::Env;
+use crate::vocabulary::{Env, OrderId};
 
 /// Why the secrets could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +127,28 @@ impl Secrets {
         let keys = self.internal_keys.iter().map(|(id, key)| (id.clone(), key.bytes().to_vec())).collect();
         Keyring::new(keys).ok_or_else(|| SecretsError::Invalid("internal_keys".to_owned()))
     }
+
+    /// What lets a guest see the order: a MAC of its id, so it is never stored and cannot be guessed.
+    #[must_use]
+    pub fn order_access_token(&self, order_id: OrderId) -> Secret {
+        Secret(URL_SAFE_NO_PAD.encode(self.order_access_mac(order_id).finalize().into_bytes()))
+    }
+
+    /// Whether `token` opens the order. Takes the same time whatever is wrong with it.
+    #[must_use]
+    pub fn opens_order(&self, order_id: OrderId, token: &str) -> bool {
+        URL_SAFE_NO_PAD
+            .decode(token)
+            .is_ok_and(|mac| self.order_access_mac(order_id).verify_slice(&mac).is_ok())
+    }
+
+    fn order_access_mac(&self, order_id: OrderId) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.order_access.bytes())
+            .expect("HMAC takes a key of any length");
+        mac.update(b"order:");
+        mac.update(order_id.uuid().as_bytes());
+        mac
+    }
 }
 
 /// A crash leaves the old file or the new one, never half of it.
@@ -145,6 +169,18 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_guest_opens_one_order_and_no_other() {
+        let env = Env::system();
+        let secrets = Secrets::generate(&env);
+        let (mine, other): (OrderId, OrderId) = (env.id(), env.id());
+        let token = secrets.order_access_token(mine);
+        assert!(secrets.opens_order(mine, token.expose()));
+        assert!(!secrets.opens_order(other, token.expose()));
+        assert!(!secrets.opens_order(mine, "") && !secrets.opens_order(mine, "?"));
+        assert!(!Secrets::generate(&env).opens_order(mine, token.expose()), "other shops' tokens do not fit");
+    }
 
     #[test]
     fn they_are_made_once_and_only_the_owner_reads_them() {
