@@ -90,6 +90,8 @@ pub struct PaymentConfig {
 pub struct NotificationConfig {
     /// The shop's sender address.
     pub sender: String,
+    /// Where customers find the shop, for links in mails (`https://shop.example`); none means the listener's address.
+    pub shop_url: Option<String>,
     /// The mail server; none keeps mails in the log channel only.
     pub smtp: Option<SmtpConfig>,
 }
@@ -160,7 +162,11 @@ impl ShopConfig {
                 lease: Duration::from_secs(10),
             },
             payment: PaymentConfig { provider_url: String::new(), provider_timeout: Duration::from_secs(5) },
-            notification: NotificationConfig { sender: "Shop <shop@localhost>".to_owned(), smtp: None },
+            notification: NotificationConfig {
+                sender: "Shop <shop@localhost>".to_owned(),
+                shop_url: None,
+                smtp: None,
+            },
             gateway: GatewayConfig {
                 limits: true,
                 in_flight_max: 4096,

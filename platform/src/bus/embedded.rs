@@ -68,7 +68,7 @@ impl Embedded {
         let mut reached: Vec<&'static str> = Vec::new();
         for event in &events {
             for queue in &self.queues {
-                if !queue.topics.iter().any(|topic| topic.as_str() == event.topic) {
+                if !queue.hears(&event.topic, &event.kind) {
                     continue;
                 }
                 for hidden in faults.copies(&self.env, queue.visibility) {

@@ -61,6 +61,9 @@ pub struct QueueSpec {
     pub name: &'static str,
     /// The topics whose events it gets.
     pub topics: &'static [Topic],
+    /// Of these, only events of these kinds, unless empty: what a consumer would only pass over costs a write and
+    /// a read each.
+    pub kinds: &'static [&'static str],
     /// A message that was received this often without success becomes a dead letter.
     pub receives_max: i64,
     /// How long a received message stays invisible, and so how long handling it may take.
@@ -68,6 +71,13 @@ pub struct QueueSpec {
 }
 
 impl QueueSpec {
+    /// Whether an event of `kind` on `topic` goes into this queue.
+    #[must_use]
+    pub fn hears(&self, topic: &str, kind: &str) -> bool {
+        self.topics.iter().any(|known| known.as_str() == topic)
+            && (self.kinds.is_empty() || self.kinds.contains(&kind))
+    }
+
     /// How long a message waits after its `receives`-th receive failed: doubles from a thirtieth of the visibility
     /// (1 s for 30 s) up to ten times the visibility.
     #[must_use]

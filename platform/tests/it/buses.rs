@@ -13,12 +13,14 @@ const QUEUES: &[QueueSpec] = &[
     QueueSpec {
         name: "notification",
         topics: &[Topic::Order, Topic::Payment],
+        kinds: &[],
         receives_max: 3,
         visibility: Duration::from_millis(600),
     },
     QueueSpec {
         name: "product",
         topics: &[Topic::Order],
+        kinds: &[],
         receives_max: 3,
         visibility: Duration::from_secs(30),
     },
