@@ -1,9 +1,9 @@
 //! The pages: the storefront for buyers, the admin for the merchant, operations for whoever runs the shop.
 //!
-//! They are drawn on the server and work without JavaScript. They speak to the services by the public contract only,
-//! on behalf of whoever looks, and they own nothing: what a page shows was true when the service said it.
+//! They are drawn on the server and work without JavaScript. They speak to the services' clients only, on behalf of
+//! whoever looks, and they own nothing: what a page shows was true when the service said it.
 //!
-//! * [`visit`]: one request of a browser: session, cart, messages, forms. [`shop`]: the way to the services.
+//! * [`visit`]: one request of a browser: session, cart, messages, forms. [`address`]: links made of what was typed.
 //! * [`page`], [`assets`], [`icon`](fn@icon), [`failure`]: the frame around every page, and the headers that protect it.
 //! * [`cookies`], [`fields`]: what a browser sends. [`view`]: what templates read, and the words for it.
 //! * [`storefront`]: the pages, one file per thing one would name aloud.
@@ -11,13 +11,13 @@
 //! # Adding a page
 //! One template under `templates/<area>/`, one handler file under `<area>/`, one line in that area's `router`.
 
+pub mod address;
 pub mod assets;
 pub mod cookies;
 pub mod failure;
 pub mod fields;
 mod icon;
 pub mod page;
-pub mod shop;
 pub mod storefront;
 pub mod view;
 pub mod visit;

@@ -16,18 +16,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::address::segment;
 use super::cookies::Cookies;
 use super::failure;
 use super::fields::Fields;
 use super::page::{self, Flash, Page, Tone};
-use super::shop::{Shop, segment};
-use super::view::Category;
 use crate::capabilities::Capabilities;
 use crate::http::{Code, Context, Problem, extract};
-use crate::vocabulary::{CartId, Identity, Role, UserId};
+use crate::services::order::client::OrderClient;
+use crate::services::payment::client::PaymentClient;
+use crate::services::product::client::{Category, ProductCard, ProductClient};
+use crate::services::user::client::{Session, UserClient};
+use crate::vocabulary::{CartId, Identity, Role};
 
 /// Checks an access token: the gateway's own check, handed to the pages.
 pub type Verify = Arc<dyn Fn(String) -> BoxFuture<'static, Option<Identity>> + Send + Sync>;
@@ -43,44 +45,32 @@ const ORDER_KEY: &str = "order_";
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// What a sign-in, a registration and a renewal answer.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Session {
-    /// Who.
-    pub user: User,
-    /// Proves it for a few minutes.
-    pub access_token: String,
-    /// Renews it, once.
-    pub refresh_token: String,
-    /// Seconds that the access token lives.
-    pub expires_in: u64,
-}
-
-/// A user as the user service tells it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct User {
-    /// Names the user.
-    pub id: UserId,
-    /// The e-mail.
-    pub email: String,
-    /// What we may call them.
-    #[serde(default)]
-    pub name: Option<String>,
-    /// What they may do.
-    #[serde(default)]
-    pub roles: Vec<Role>,
+/// Where a product is and how it looks: what a cart's line does not tell.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The product's name in addresses.
+    pub slug: String,
+    /// The path of its picture.
+    pub image: String,
 }
 
 /// What all pages share.
 #[derive(Clone)]
 pub struct Web {
-    /// The way to the services.
-    pub shop: Shop,
     /// Time, ids and settings.
     pub capabilities: Capabilities,
+    /// Accounts and sessions.
+    pub users: UserClient,
+    /// Catalogue and stock.
+    pub products: ProductClient,
+    /// Carts and orders.
+    pub orders: OrderClient,
+    /// Payments and breakers.
+    pub payments: PaymentClient,
     verify: Verify,
-    renewed: moka::future::Cache<[u8; 32], Session>,
+    renewed: moka::future::Cache<[u8; 32], Arc<Session>>,
     shelf: moka::future::Cache<(), Arc<Vec<Category>>>,
+    pictures: moka::future::Cache<String, Picture>,
 }
 
 impl Web {
@@ -89,11 +79,15 @@ impl Web {
     pub fn new(capabilities: &Capabilities, verify: Verify) -> Self {
         let keep = |seconds| Duration::from_secs(seconds);
         Self {
-            shop: Shop::new(capabilities.clone()),
             capabilities: capabilities.clone(),
+            users: UserClient::new(capabilities.endpoint("user")),
+            products: ProductClient::new(capabilities.endpoint("product")),
+            orders: OrderClient::new(capabilities.endpoint("order")),
+            payments: PaymentClient::new(capabilities.endpoint("payment")),
             verify,
             renewed: moka::future::Cache::builder().max_capacity(10_000).time_to_live(keep(30)).build(),
             shelf: moka::future::Cache::builder().max_capacity(1).time_to_live(keep(15)).build(),
+            pictures: moka::future::Cache::builder().max_capacity(2_000).build(),
         }
     }
 
@@ -101,18 +95,34 @@ impl Web {
     /// fails for want of it.
     pub async fn categories(&self, context: &Context) -> Arc<Vec<Category>> {
         let read = async {
-            let list: crate::http::Page<Category> =
-                self.shop.get(context, "product", "/v1/categories").await?;
+            let list = self.products.categories(context).await.map_err(Problem::from)?;
             Ok::<_, Problem>(Arc::new(list.items))
         };
         self.shelf.try_get_with((), read).await.unwrap_or_default()
     }
 
+    /// Remembers how the products that a page shows look, for the carts that they end up in.
+    pub async fn remember(&self, products: &[ProductCard]) {
+        for product in products {
+            for variant in &product.variants {
+                let picture = Picture { slug: product.slug.clone(), image: product.image.clone() };
+                self.pictures.insert(variant.sku.clone(), picture).await;
+            }
+        }
+    }
+
+    /// How `sku` looks, when this process has shown it before. A cart without a picture is still a cart.
+    pub async fn picture(&self, sku: &str) -> Option<Picture> {
+        self.pictures.get(sku).await
+    }
+
     /// Renews a session: one call for all requests that come with the same token at once.
-    async fn renew(&self, context: &Context, refresh_token: &str) -> Result<Session, Arc<Problem>> {
+    async fn renew(&self, context: &Context, refresh_token: &str) -> Result<Arc<Session>, Arc<Problem>> {
         let key: [u8; 32] = Sha256::digest(refresh_token).into();
-        let body = serde_json::json!({ "refresh_token": refresh_token });
-        let call = self.shop.send(context, "user", Method::POST, "/v1/auth/refresh", &body);
+        let call = async {
+            let session = self.users.refresh(context, refresh_token).await.map_err(Problem::from)?;
+            Ok::<_, Problem>(Arc::new(session))
+        };
         self.renewed.try_get_with(key, call).await
     }
 }
@@ -295,6 +305,7 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Form {
 pub async fn welcome(State(web): State<Web>, mut request: Request, next: Next) -> Response {
     let context =
         request.extensions().get::<Context>().cloned().unwrap_or_else(|| Context::new(&web.capabilities.env));
+    let context = context.called_by("web");
     if is_foreign_form(&request) {
         return Problem::new(Code::Forbidden, "forms are taken from this shop's own pages only")
             .into_response();
@@ -361,8 +372,7 @@ impl Visit {
                 cookies.set(ACCESS, &session.access_token, Some(Duration::from_secs(session.expires_in)));
                 cookies.set(REFRESH, &session.refresh_token, Some(MONTH));
                 drop(cookies);
-                let User { id, email, roles, .. } = session.user;
-                self.context.identity = Some(Arc::new(Identity { user_id: id, email, roles }));
+                self.context.identity = Some(Arc::new(identity_of(&session)));
             }
             // Only an answer that says no ends the session; a user service that is away does not.
             Err(problem) if problem.status == 401 => {
@@ -373,6 +383,13 @@ impl Visit {
             Err(_) => {}
         }
     }
+}
+
+/// Who a session is of.
+#[must_use]
+pub fn identity_of(session: &Session) -> Identity {
+    let user = &session.user;
+    Identity { user_id: user.id, email: user.email.clone(), roles: user.roles.clone() }
 }
 
 fn flashes(cookies: &Cookies) -> Vec<Flash> {

@@ -1,18 +1,17 @@
 //! A user's own things: name, password, addresses.
 
 use askama::Template;
-use axum::http::{Method, Request, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::checkout::COUNTRIES;
 use super::sign_in::explain;
-use crate::http::{Code, Page as List, Path, Problem};
-use crate::vocabulary::AddressId;
+use crate::http::{CallError, Code, Path, Problem};
+use crate::services::user::client::{Address, ChangeMe, ChangePassword, NewAddress};
+use crate::vocabulary::{AddressId, Role};
 use crate::web::fields::Fields;
 use crate::web::page::{Page, Tone, redirect};
-use crate::web::visit::{Form, User, Visit};
+use crate::web::visit::{Form, Visit};
 
 #[derive(Template)]
 #[template(path = "storefront/account.html")]
@@ -31,18 +30,10 @@ struct BookEntry {
     one_line: String,
 }
 
-#[derive(Deserialize)]
-struct KeptAddress {
-    id: AddressId,
-    #[serde(flatten)]
-    address: crate::web::view::Address,
-}
-
-impl From<KeptAddress> for BookEntry {
-    fn from(kept: KeptAddress) -> Self {
-        let a = kept.address;
+impl From<Address> for BookEntry {
+    fn from(a: Address) -> Self {
         let one_line = format!("{}, {} {}, {}", a.line1, a.postal_code, a.city, a.country);
-        Self { id: kept.id, name: a.name, one_line }
+        Self { id: a.id, name: a.name, one_line }
     }
 }
 
@@ -54,12 +45,11 @@ pub(super) async fn account(visit: Visit) -> Result<Response, Problem> {
 
 async fn draw(visit: &Visit, fields: Fields) -> Result<Account, Problem> {
     visit.signed_in()?;
-    let shop = &visit.web.shop;
-    let user: User = shop.get(&visit.context, "user", "/v1/me").await?;
-    let book: List<KeptAddress> = shop.get(&visit.context, "user", "/v1/me/addresses").await?;
+    let user = visit.web.users.me(&visit.context).await?;
+    let book = visit.web.users.addresses(&visit.context).await?;
     let fields = if fields.is_good() { fields.with("name", user.name.unwrap_or_default()) } else { fields };
-    let roles: Vec<_> =
-        user.roles.iter().map(|role| role.as_str()).filter(|role| *role != "customer").collect();
+    let roles = user.roles.iter().filter(|role| **role != Role::Customer).map(|role| role.as_str());
+    let roles: Vec<_> = roles.collect();
     Ok(Account {
         page: visit.shop_page("Your account").await,
         email: user.email,
@@ -72,47 +62,44 @@ async fn draw(visit: &Visit, fields: Fields) -> Result<Account, Problem> {
 
 /// `POST /account/name`
 pub(super) async fn rename(visit: Visit, Form(fields): Form) -> Result<Response, Problem> {
-    let body = json!({ "name": fields.value("name") });
-    let answer =
-        visit.web.shop.send::<_, Value>(&visit.context, "user", Method::PATCH, "/v1/me", &body).await;
-    settle(&visit, fields, answer.map(|_| ()), "Your name is saved.").await
+    let change = ChangeMe { name: Some(fields.optional("name")) };
+    let answer = visit.web.users.change_me(&visit.context, &change).await.map(|_| ());
+    settle(&visit, fields, answer, "Your name is saved.").await
 }
 
-/// `POST /account/password`
+/// `POST /account/password`: every other session ends; this one goes on with a new one.
 pub(super) async fn change_password(visit: Visit, Form(mut fields): Form) -> Result<Response, Problem> {
-    let body = json!({
-        "current_password": fields.exact("current_password"),
-        "new_password": fields.exact("new_password"),
-    });
-    match post(&visit, Method::POST, "/v1/me/password", &body).await {
-        Err(problem) if problem.code == Code::BadCredentials => {
+    let change = ChangePassword {
+        current_password: fields.exact("current_password").to_owned(),
+        new_password: fields.exact("new_password").to_owned(),
+    };
+    match visit.web.users.change_password(&visit.context, &change).await {
+        Ok(session) => {
+            visit.begin_session(&session);
+            settle(&visit, fields, Ok(()), "Your password is changed, and every other session has ended.")
+                .await
+        }
+        Err(CallError::Problem(problem)) if problem.code == Code::BadCredentials => {
             fields.reject("current_password", "This is not your current password.");
             let page = draw(&visit, fields).await?;
             Ok(visit.show_again(&page))
         }
-        Ok(()) => {
-            // A changed password ends every session, this one too: the new password opens a fresh one.
-            visit.end_session();
-            visit.say(Tone::Good, "Your password is changed. Sign in with the new one.");
-            Ok(redirect("/sign-in?next=/account"))
-        }
-        answer => settle(&visit, fields, answer, "").await,
+        Err(error) => settle(&visit, fields, Err(error), "").await,
     }
 }
 
 /// `POST /account/addresses`
 pub(super) async fn add_address(visit: Visit, Form(fields): Form) -> Result<Response, Problem> {
-    let mut body = json!({
-        "name": fields.value("full_name"),
-        "line1": fields.value("line1"),
-        "city": fields.value("city"),
-        "postal_code": fields.value("postal_code"),
-        "country": fields.value("country"),
-    });
-    if let Some(line2) = fields.optional("line2") {
-        body["line2"] = Value::String(line2);
-    }
-    let answer = post(&visit, Method::POST, "/v1/me/addresses", &body).await;
+    let typed = |name: &str| fields.value(name).to_owned();
+    let address = NewAddress {
+        name: typed("full_name"),
+        line1: typed("line1"),
+        line2: fields.optional("line2"),
+        city: typed("city"),
+        postal_code: typed("postal_code"),
+        country: typed("country"),
+    };
+    let answer = visit.web.users.add_address(&visit.context, &address).await.map(|_| ());
     settle(&visit, fields, answer, "The address is kept.").await
 }
 
@@ -122,29 +109,18 @@ pub(super) async fn remove_address(
     Path(id): Path<AddressId>,
     Form(fields): Form,
 ) -> Result<Response, Problem> {
-    let answer = post(&visit, Method::DELETE, &format!("/v1/me/addresses/{id}"), &json!({})).await;
+    let answer = visit.web.users.delete_address(&visit.context, id).await;
     settle(&visit, fields, answer, "The address is removed.").await
-}
-
-/// Sends a body where the answer may have none.
-async fn post(visit: &Visit, method: Method, path: &str, body: &Value) -> Result<(), Problem> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(axum::body::Body::from(body.to_string()))
-        .map_err(|error| Problem::internal(&error))?;
-    visit.web.shop.act(&visit.context, "user", request).await
 }
 
 /// Says that it worked, or shows the form again with what did not.
 async fn settle(
     visit: &Visit,
     mut fields: Fields,
-    answer: Result<(), Problem>,
+    answer: Result<(), CallError>,
     done: &str,
 ) -> Result<Response, Problem> {
-    match answer {
+    match answer.map_err(Problem::from) {
         Ok(()) => {
             visit.say(Tone::Good, done);
             Ok(redirect("/account"))
@@ -161,14 +137,19 @@ async fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::Id;
 
     #[test]
     fn an_account_shows_its_addresses_with_a_way_to_remove_each() {
-        let kept: KeptAddress = serde_json::from_value(json!({
-            "id": "00000000-0000-0000-0000-000000000009", "name": "Ada", "line1": "12 Square", "city": "London",
-            "postal_code": "SW1Y", "country": "GB"
-        }))
-        .unwrap();
+        let kept = Address {
+            id: Id::from_uuid(uuid::Uuid::from_u128(9)),
+            name: "Ada".into(),
+            line1: "12 Square".into(),
+            line2: None,
+            city: "London".into(),
+            postal_code: "SW1Y".into(),
+            country: "GB".into(),
+        };
         let account = Account {
             page: crate::web::page::tests::page("/account"),
             email: "ada@example.com".into(),

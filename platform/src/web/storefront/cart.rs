@@ -1,46 +1,60 @@
 //! The cart: what is in it, adding, changing, a promotion.
 
 use askama::Template;
-use axum::http::Method;
 use axum::response::Response;
-use serde_json::json;
 
-use crate::http::{Code, Path, Problem};
+use crate::http::{CallError, Code, Path, Problem};
+use crate::services::order::client::Cart;
 use crate::vocabulary::CartId;
+use crate::web::failure::full_sentence;
 use crate::web::fields::Fields;
 use crate::web::page::{Page, Tone, redirect};
-use crate::web::shop::segment;
-use crate::web::view::Cart;
+use crate::web::view::{CartView, units};
 use crate::web::visit::{Form, Visit};
 
 #[derive(Template)]
 #[template(path = "storefront/cart.html")]
 struct CartPage {
     page: Page,
-    cart: Cart,
+    cart: CartView,
     fields: Fields,
 }
 
-/// The cart of this browser. One that is gone, or was bought, is forgotten and an empty one shown.
-pub(super) async fn read(visit: &Visit) -> Result<Cart, Problem> {
-    let Some(id) = visit.cart_id() else { return Ok(Cart::empty()) };
-    match visit.web.shop.get::<Cart>(&visit.context, "order", &format!("/v1/carts/{id}")).await {
+/// The cart of this browser, or of this user. One that is gone, or was bought, is forgotten.
+pub(super) async fn read(visit: &Visit) -> Result<Option<Cart>, Problem> {
+    let Some(id) = visit.cart_id() else { return Ok(None) };
+    match visit.web.orders.cart(&visit.context, id).await {
         Ok(cart) => {
-            visit.keep_cart(id, cart.count());
-            Ok(cart)
+            visit.keep_cart(id, units(&cart));
+            Ok(Some(cart))
         }
-        Err(problem) if problem.code == Code::NotFound => {
+        Err(error) if error.problem().is_some_and(|problem| problem.code == Code::NotFound) => {
             visit.forget_cart();
-            Ok(Cart::empty())
+            Ok(None)
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// A cart as its page shows it, with the pictures that are known.
+pub(super) async fn view(visit: &Visit, cart: Option<&Cart>) -> CartView {
+    let mut view = cart.map_or_else(CartView::empty, CartView::from);
+    for line in &mut view.lines {
+        line.picture = visit.web.picture(&line.sku).await;
+    }
+    view
 }
 
 /// `GET /cart`
 pub(super) async fn cart(visit: Visit) -> Result<Response, Problem> {
-    let cart = read(&visit).await?;
-    Ok(visit.show(&CartPage { page: visit.shop_page("Your cart").await, cart, fields: Fields::default() }))
+    let page = draw(&visit, Fields::default()).await?;
+    Ok(visit.show(&page))
+}
+
+async fn draw(visit: &Visit, fields: Fields) -> Result<CartPage, Problem> {
+    let cart = read(visit).await?;
+    let cart = view(visit, cart.as_ref()).await;
+    Ok(CartPage { page: visit.shop_page("Your cart").await, cart, fields })
 }
 
 /// `POST /cart/lines`: adds to what is in the cart already.
@@ -50,19 +64,17 @@ pub(super) async fn add(visit: Visit, Form(mut fields): Form) -> Result<Response
         visit.say(Tone::Bad, "Choose what and how many before you add it to the cart.");
         return Ok(redirect("/cart"));
     };
-    let held = read(&visit).await?;
-    let id = match visit.cart_id() {
-        Some(id) => id,
-        None => open(&visit).await?,
+    let cart = match read(&visit).await? {
+        Some(cart) => cart,
+        None => visit.web.orders.create_cart(&visit.context).await?,
     };
-    let line = held.lines.iter().find(|line| line.sku == sku);
-    let quantity = line.map_or(0, |line| line.quantity).saturating_add(more);
-    match set(&visit, id, &sku, quantity).await {
+    let held = cart.lines.iter().find(|line| line.sku == sku).map_or(0, |line| line.quantity);
+    match set(&visit, cart.id, &sku, held.saturating_add(more)).await {
         Ok(cart) => {
             let title = cart.lines.iter().find(|line| line.sku == sku).map_or(&*sku, |line| &*line.title);
             visit.say(Tone::Good, &format!("{title} is in your cart."));
         }
-        Err(problem) => complain(&visit, problem)?,
+        Err(error) => complain(&visit, error)?,
     }
     Ok(redirect("/cart"))
 }
@@ -76,8 +88,8 @@ pub(super) async fn change(
     let quantity = if fields.is_ticked("remove") { Some(0) } else { fields.whole("quantity", 0) };
     match (visit.cart_id(), quantity) {
         (Some(id), Some(quantity)) => {
-            if let Err(problem) = set(&visit, id, &sku, quantity).await {
-                complain(&visit, problem)?;
+            if let Err(error) = set(&visit, id, &sku, quantity).await {
+                complain(&visit, error)?;
             }
         }
         (_, None) => visit.say(Tone::Bad, "A quantity is a whole number from 0 to 999."),
@@ -86,57 +98,56 @@ pub(super) async fn change(
     Ok(redirect("/cart"))
 }
 
-/// `POST /cart/promotion`
+/// `POST /cart/promotion`: an empty code takes the promotion off.
 pub(super) async fn promotion(visit: Visit, Form(mut fields): Form) -> Result<Response, Problem> {
     let Some(id) = visit.cart_id() else { return Ok(redirect("/cart")) };
-    let body = json!({ "code": fields.value("code") });
-    let path = format!("/v1/carts/{id}/promotion");
-    match visit.web.shop.send::<_, Cart>(&visit.context, "order", Method::POST, &path, &body).await {
+    let code = fields.value("code");
+    let orders = &visit.web.orders;
+    let (answer, done) = if code.is_empty() {
+        (orders.remove_promotion(&visit.context, id).await, "The promotion is taken off.")
+    } else {
+        (orders.apply_promotion(&visit.context, id, code).await, "The promotion is applied.")
+    };
+    match answer {
         Ok(_) => {
-            visit.say(Tone::Good, "The promotion is applied.");
+            visit.say(Tone::Good, done);
             Ok(redirect("/cart"))
         }
-        Err(problem) if (400..500).contains(&problem.status) => {
-            fields.reject("code", crate::web::failure::full_sentence(&problem.detail));
-            let cart = read(&visit).await?;
-            Ok(visit.show_again(&CartPage { page: visit.shop_page("Your cart").await, cart, fields }))
+        Err(CallError::Problem(problem)) if (400..500).contains(&problem.status) => {
+            fields.reject("code", full_sentence(&problem.detail));
+            let page = draw(&visit, fields).await?;
+            Ok(visit.show_again(&page))
         }
-        Err(problem) => Err(problem),
+        Err(error) => Err(error.into()),
     }
 }
 
-async fn open(visit: &Visit) -> Result<CartId, Problem> {
-    let cart: Cart =
-        visit.web.shop.send(&visit.context, "order", Method::POST, "/v1/carts", &json!({})).await?;
-    let id = cart.id.ok_or_else(|| Problem::new(Code::BadGateway, "a new cart came without its id"))?;
-    visit.keep_cart(id, 0);
-    Ok(id)
-}
-
-async fn set(visit: &Visit, id: CartId, sku: &str, quantity: i64) -> Result<Cart, Problem> {
-    let path = format!("/v1/carts/{id}/lines/{}", segment(sku));
-    let body = json!({ "quantity": quantity });
-    let cart: Cart = visit.web.shop.send(&visit.context, "order", Method::PUT, &path, &body).await?;
-    visit.keep_cart(id, cart.count());
+async fn set(visit: &Visit, id: CartId, sku: &str, quantity: i64) -> Result<Cart, CallError> {
+    let cart = visit.web.orders.set_line(&visit.context, id, sku, quantity).await?;
+    visit.keep_cart(id, units(&cart));
     Ok(cart)
 }
 
 /// What the buyer can mend is said on the cart; everything else is a failure.
-fn complain(visit: &Visit, problem: Problem) -> Result<(), Problem> {
+fn complain(visit: &Visit, error: CallError) -> Result<(), Problem> {
+    let problem = Problem::from(error);
     if problem.status >= 500 || problem.code == Code::RateLimited {
         return Err(problem);
     }
-    visit.say(Tone::Bad, &crate::web::failure::full_sentence(&problem.detail));
+    visit.say(Tone::Bad, &full_sentence(&problem.detail));
     Ok(())
 }
 
-/// Brings a guest's cart along after a sign-in. A cart that cannot be merged is not worth failing a sign-in for.
+/// After a sign-in: brings the guest's cart along, or finds the one that the user left. Neither is worth failing a
+/// sign-in for.
 pub(super) async fn merge(visit: &Visit) {
-    let Some(id) = visit.cart_id() else { return };
-    let path = format!("/v1/carts/{id}/merge");
-    match visit.web.shop.send::<_, Cart>(&visit.context, "order", Method::POST, &path, &json!({})).await {
-        Ok(cart) => visit.keep_cart(cart.id.unwrap_or(id), cart.count()),
-        Err(problem) => tracing::info!(detail = problem.detail, "a guest's cart was not merged"),
+    let answer = match visit.cart_id() {
+        Some(id) => visit.web.orders.merge_cart(&visit.context, id).await,
+        None => visit.web.orders.create_cart(&visit.context).await,
+    };
+    match answer {
+        Ok(cart) => visit.keep_cart(cart.id, units(&cart)),
+        Err(error) => tracing::info!(%error, "a cart did not come along with a sign-in"),
     }
 }
 
@@ -147,7 +158,7 @@ mod tests {
     #[test]
     fn an_empty_cart_leads_back_to_the_shelves() {
         let page = crate::web::page::tests::page("/cart");
-        let html = CartPage { page, cart: Cart::empty(), fields: Fields::default() }.render().unwrap();
+        let html = CartPage { page, cart: CartView::empty(), fields: Fields::default() }.render().unwrap();
         assert!(html.contains("Nothing in it yet"));
         assert!(!html.contains("Go to checkout"));
         crate::web::page::tests::assert_is_well_made(&html);

@@ -6,11 +6,11 @@ use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::http::{Page as List, Path, Problem, Query};
+use crate::http::{Path, Problem, Query};
+use crate::services::product::client::{Category, ProductCard, ProductQuery};
 use crate::web::fields::minor_units;
 use crate::web::page::Page;
-use crate::web::shop::query;
-use crate::web::view::{Category, Filter, ProductCard};
+use crate::web::view::Filter;
 use crate::web::visit::Visit;
 
 #[derive(Template)]
@@ -67,8 +67,8 @@ pub(super) async fn search(visit: Visit, Query(asked): Query<Asked>) -> Result<R
 
 async fn list(visit: Visit, heading: String, asked: Asked) -> Result<Response, Problem> {
     let filter = filter(&asked);
-    let path = wire_path(&filter, &asked.cursor);
-    let list: List<ProductCard> = visit.web.shop.get(&visit.context, "product", &path).await?;
+    let list = visit.web.products.list(&visit.context, &wire_query(&filter, &asked.cursor)).await?;
+    visit.web.remember(&list.items).await;
     let mut page = visit.shop_page(&heading).await;
     page.query.clone_from(&filter.query);
     let next = list.next_cursor.map(|cursor| filter.link(Some(&cursor)));
@@ -94,31 +94,31 @@ fn filter(asked: &Asked) -> Filter {
     filter
 }
 
-/// The list in the words of the product service.
-fn wire_path(filter: &Filter, cursor: &str) -> String {
-    let minor = |text: &str| minor_units(text).map_or(String::new(), |minor| minor.to_string());
-    let default = if filter.query.is_empty() { "newest" } else { "relevance" };
-    let sort = if filter.sort.is_empty() { default } else { &filter.sort };
-    let pairs = [
-        ("q", filter.query.as_str()),
-        ("category", filter.category.as_deref().unwrap_or_default()),
-        ("min_price", &minor(&filter.min)),
-        ("max_price", &minor(&filter.max)),
-        ("in_stock", if filter.in_stock { "true" } else { "" }),
-        ("sort", sort),
-        ("limit", "24"),
-        ("cursor", cursor),
-    ];
-    format!("/v1/products{}", query(&pairs))
+/// The list in the words of the product service, whose own default is the best sort for what was asked.
+fn wire_query(filter: &Filter, cursor: &str) -> ProductQuery {
+    let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    ProductQuery {
+        q: some(&filter.query),
+        category: filter.category.clone(),
+        min_price: minor_units(&filter.min),
+        max_price: minor_units(&filter.max),
+        in_stock: filter.in_stock.then_some(true),
+        sort: some(&filter.sort),
+        limit: Some(24),
+        cursor: some(cursor),
+        ..ProductQuery::default()
+    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::vocabulary::{Currency, Money};
+    use crate::vocabulary::{Currency, Id, Money};
 
     pub(crate) fn card(slug: &str, available: i64) -> ProductCard {
         ProductCard {
+            id: Id::from_uuid(uuid::Uuid::from_u128(1)),
+            category: "lamps".into(),
             slug: slug.into(),
             title: slug.replace('-', " "),
             price: Money::new(4900, Currency::USD),
@@ -132,7 +132,8 @@ pub(super) mod tests {
     fn prices_go_out_in_minor_units_and_nonsense_is_dropped() {
         let asked = Asked { min: "19.99".into(), max: "cheap".into(), sort: "rm".into(), ..Asked::default() };
         let filter = filter(&asked);
-        assert_eq!(wire_path(&filter, ""), "/v1/products?min_price=1999&sort=newest&limit=24");
+        let query = wire_query(&filter, "");
+        assert_eq!((query.min_price, query.max_price, query.sort), (Some(1999), None, None));
         assert_eq!(filter.max, "");
     }
 

@@ -4,18 +4,18 @@
 //! key, so that the order service answers with the same order. A form that is changed after an answer gets a new key.
 
 use askama::Template;
-use axum::http::Method;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cart;
-use crate::http::{Code, Page as List, Problem};
-use crate::vocabulary::OrderId;
+use super::sign_in::explain;
+use crate::http::{Code, Problem};
+use crate::services::order::client::{Address, PlaceOrder, Placed};
+use crate::vocabulary::CartId;
 use crate::web::failure::full_sentence;
 use crate::web::fields::Fields;
 use crate::web::page::{Page, Tone, redirect};
-use crate::web::view::{Address, Cart};
+use crate::web::view::CartView;
 use crate::web::visit::{Form, Visit};
 
 /// Where this shop ships to: ISO code and name.
@@ -47,84 +47,80 @@ const CARDS: [(&str, &str, &str); 3] = [
 #[template(path = "storefront/checkout.html")]
 struct Checkout {
     page: Page,
-    cart: Cart,
+    cart: CartView,
     fields: Fields,
     order_key: String,
     countries: &'static [(&'static str, &'static str)],
     cards: &'static [(&'static str, &'static str, &'static str)],
 }
 
-#[derive(Deserialize)]
-struct Placed {
-    id: OrderId,
-    #[serde(default)]
-    access_token: Option<String>,
-}
-
 /// `GET /checkout`
 pub(super) async fn form(visit: Visit) -> Result<Response, Problem> {
-    let cart = cart::read(&visit).await?;
-    if cart.lines.is_empty() {
-        visit.say(Tone::Info, "Put something into your cart first.");
-        return Ok(redirect("/cart"));
-    }
     let fields = prefilled(&visit).await.with("payment_method", CARDS[0].0);
+    match draw(&visit, fields).await? {
+        Some(page) => Ok(visit.show(&page)),
+        None => Ok(to_cart(&visit)),
+    }
+}
+
+/// The form, with a new order key; none when there is nothing to buy.
+async fn draw(visit: &Visit, fields: Fields) -> Result<Option<Checkout>, Problem> {
+    let Some(cart) = cart::read(visit).await?.filter(|cart| !cart.lines.is_empty()) else { return Ok(None) };
+    let cart = cart::view(visit, Some(&cart)).await;
     let order_key = visit.web.capabilities.env.uuid().to_string();
-    Ok(visit.show(&page(&visit, cart, fields, order_key).await))
-}
-
-async fn page(visit: &Visit, cart: Cart, fields: Fields, order_key: String) -> Checkout {
     let page = visit.shop_page("Checkout").await;
-    Checkout { page, cart, fields, order_key, countries: &COUNTRIES, cards: &CARDS }
+    Ok(Some(Checkout { page, cart, fields, order_key, countries: &COUNTRIES, cards: &CARDS }))
 }
 
-/// The first address of the user's book, when there is one. An address book that does not answer costs typing, no more.
+fn to_cart(visit: &Visit) -> Response {
+    visit.say(Tone::Info, "Put something into your cart first.");
+    redirect("/cart")
+}
+
+/// The first address of the user's book, when there is one. A book that does not answer costs typing, no more.
 async fn prefilled(visit: &Visit) -> Fields {
-    let mut fields = Fields::default().with("country", COUNTRIES[0].0);
+    let fields = Fields::default().with("country", COUNTRIES[0].0);
     if visit.identity().is_none() {
         return fields;
     }
-    let book = visit.web.shop.get::<List<Address>>(&visit.context, "user", "/v1/me/addresses").await;
-    if let Some(address) = book.ok().and_then(|book| book.items.into_iter().next()) {
-        fields = fields
-            .with("name", address.name)
-            .with("line1", address.line1)
-            .with("line2", address.line2.unwrap_or_default())
-            .with("city", address.city)
-            .with("postal_code", address.postal_code)
-            .with("country", address.country);
-    }
+    let book = visit.web.users.addresses(&visit.context).await;
+    let Some(address) = book.ok().and_then(|book| book.items.into_iter().next()) else { return fields };
     fields
+        .with("name", address.name)
+        .with("line1", address.line1)
+        .with("line2", address.line2.unwrap_or_default())
+        .with("city", address.city)
+        .with("postal_code", address.postal_code)
+        .with("country", address.country)
 }
 
 /// `POST /checkout`
 pub(super) async fn place(visit: Visit, Form(mut fields): Form) -> Result<Response, Problem> {
-    let Some(cart_id) = visit.cart_id() else { return Ok(redirect("/cart")) };
-    check(&mut fields, visit.identity().is_none());
-    let order_key = fields.value("order_key").to_owned();
+    let Some(cart_id) = visit.cart_id() else { return Ok(to_cart(&visit)) };
+    let is_guest = visit.identity().is_none();
+    check(&mut fields, is_guest);
     if fields.is_good() {
-        let body = body(&fields, &cart_id.to_string(), visit.identity().is_none());
-        let headers = [("idempotency-key", order_key.as_str())];
-        let shop = &visit.web.shop;
-        let answer =
-            shop.send_with(&visit.context, "order", Method::POST, "/v1/orders", &body, &headers).await;
-        match answer {
-            Ok((_, placed)) => return Ok(bought(&visit, &placed)),
+        let request = request(&fields, cart_id, is_guest);
+        let key = fields.value("order_key").to_owned();
+        match visit.web.orders.place(&visit.context, &request, &key, false).await.map_err(Problem::from) {
+            Ok(placed) => return Ok(bought(&visit, &placed)),
             Err(problem) => mend(&mut fields, problem)?,
         }
     }
-    let cart = cart::read(&visit).await?;
-    // The answer for this key is settled; what is sent next is another try.
-    let order_key = visit.web.capabilities.env.uuid().to_string();
-    Ok(visit.show_again(&page(&visit, cart, fields, order_key).await))
+    // The answer for this key is settled, so the form gets a new one: what is sent next is another try.
+    match draw(&visit, fields).await? {
+        Some(page) => Ok(visit.show_again(&page)),
+        None => Ok(to_cart(&visit)),
+    }
 }
 
 fn bought(visit: &Visit, placed: &Placed) -> Response {
-    if let Some(key) = &placed.access_token {
-        visit.keep_order_key(&placed.id.to_string(), key);
+    let id = placed.order.id;
+    if let Some(key) = &placed.order.access_token {
+        visit.keep_order_key(&id.to_string(), key);
     }
     visit.forget_cart();
-    redirect(&format!("/orders/{}", placed.id))
+    redirect(&format!("/orders/{id}"))
 }
 
 fn check(fields: &mut Fields, is_guest: bool) {
@@ -142,26 +138,21 @@ fn check(fields: &mut Fields, is_guest: bool) {
     }
 }
 
-fn body(fields: &Fields, cart_id: &str, is_guest: bool) -> Value {
-    let mut address = json!({
-        "name": fields.value("name"),
-        "line1": fields.value("line1"),
-        "city": fields.value("city"),
-        "postal_code": fields.value("postal_code"),
-        "country": fields.value("country"),
-    });
-    if let Some(line2) = fields.optional("line2") {
-        address["line2"] = Value::String(line2);
+fn request(fields: &Fields, cart_id: CartId, is_guest: bool) -> PlaceOrder {
+    let typed = |name: &str| fields.value(name).to_owned();
+    PlaceOrder {
+        cart_id,
+        email: is_guest.then(|| typed("email")),
+        shipping_address: Address {
+            name: typed("name"),
+            line1: typed("line1"),
+            line2: fields.optional("line2"),
+            city: typed("city"),
+            postal_code: typed("postal_code"),
+            country: typed("country"),
+        },
+        payment_method: typed("payment_method"),
     }
-    let mut body = json!({
-        "cart_id": cart_id,
-        "shipping_address": address,
-        "payment_method": fields.value("payment_method"),
-    });
-    if is_guest {
-        body["email"] = Value::String(fields.value("email").to_owned());
-    }
-    body
 }
 
 /// What the buyer can mend goes beside the form; an unknown answer is a failure page, and sending the same form
@@ -184,7 +175,7 @@ fn mend(fields: &mut Fields, problem: Problem) -> Result<(), Problem> {
             fields.reject("", full_sentence(&problem.detail));
             Ok(())
         }
-        _ => super::sign_in::explain(fields, problem),
+        _ => explain(fields, problem),
     }
 }
 
@@ -207,6 +198,8 @@ fn shortages(problem: &Problem) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vocabulary::Id;
+    use serde_json::json;
 
     #[test]
     fn a_shortage_names_what_is_left() {
@@ -241,7 +234,7 @@ mod tests {
         assert!(fields.is_good());
         check(&mut fields, true);
         assert!(fields.error("email").is_some());
-        assert!(body(&fields, "c", false).get("email").is_none());
-        assert!(body(&fields, "c", false)["shipping_address"].get("line2").is_none());
+        let request = request(&fields, Id::from_uuid(uuid::Uuid::from_u128(1)), false);
+        assert_eq!((request.email, request.shipping_address.line2), (None, None));
     }
 }

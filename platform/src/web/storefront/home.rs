@@ -5,9 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::response::Response;
 
-use crate::http::{Page as List, Problem};
+use crate::http::Problem;
+use crate::services::product::client::{Category, ProductCard, ProductQuery};
 use crate::web::page::Page;
-use crate::web::view::{Category, ProductCard};
 use crate::web::visit::Visit;
 
 #[derive(Template)]
@@ -21,8 +21,9 @@ struct Home {
 
 /// `GET /`
 pub(super) async fn home(visit: Visit) -> Result<Response, Problem> {
-    let path = "/v1/products?sort=newest&limit=12";
-    let list: List<ProductCard> = visit.web.shop.get(&visit.context, "product", path).await?;
+    let newest = ProductQuery { sort: Some("newest".into()), limit: Some(12), ..ProductQuery::default() };
+    let list = visit.web.products.list(&visit.context, &newest).await?;
+    visit.web.remember(&list.items).await;
     let featured = list.items.iter().filter(|product| product.available > 0).take(4).cloned().collect();
     let categories = visit.web.categories(&visit.context).await;
     let page = visit.shop_page("Good things for every day").await;

@@ -2,24 +2,24 @@
 
 use askama::Template;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::http::{Page as List, PageQuery, Path, Problem, Query};
-use crate::vocabulary::{OrderId, Timestamp};
+use crate::http::{CallError, PageQuery, Path, Problem, Query};
+use crate::services::order::client::OrderFilter;
+use crate::vocabulary::OrderId;
+use crate::web::address::query;
 use crate::web::failure::full_sentence;
 use crate::web::page::{self, Page, Tone, redirect};
-use crate::web::shop::query;
-use crate::web::view::{Moment, Order, OrderRow, STREAMED_EVENTS};
+use crate::web::view::{Moment, OrderView, STREAMED_EVENTS};
 use crate::web::visit::{Form, Visit};
 
 #[derive(Template)]
 #[template(path = "storefront/order.html")]
 struct OrderPage {
     page: Page,
-    order: Order,
+    order: OrderView,
     events: Vec<Moment>,
     event_names: String,
 }
@@ -27,7 +27,7 @@ struct OrderPage {
 #[derive(Template)]
 #[template(path = "storefront/progress.html")]
 struct Progress {
-    order: Order,
+    order: OrderView,
     events: Vec<Moment>,
 }
 
@@ -35,26 +35,8 @@ struct Progress {
 #[template(path = "storefront/orders.html")]
 struct History {
     page: Page,
-    orders: Vec<OrderRow>,
+    orders: Vec<OrderView>,
     next: Option<String>,
-}
-
-/// An event as the order service tells it.
-#[derive(Clone, Debug, Deserialize)]
-pub(in crate::web) struct WireEvent {
-    pub(in crate::web) seq: i64,
-    #[serde(rename = "type")]
-    pub(in crate::web) kind: String,
-    pub(in crate::web) at: Timestamp,
-    #[serde(default)]
-    pub(in crate::web) data: Value,
-}
-
-impl WireEvent {
-    /// As pages show it.
-    pub(in crate::web) fn moment(&self) -> Moment {
-        Moment::new(self.seq, &self.kind, self.at, &self.data)
-    }
 }
 
 /// A guest's link, as it stands in a mail.
@@ -95,8 +77,8 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let path = format!("/v1/orders/{id}/stream{}", key_query(&visit, id));
-    let mut response = visit.web.shop.stream(&visit.context, "order", &path, last).await?;
+    let key = visit.order_key(&id.to_string());
+    let mut response = visit.web.orders.stream(&visit.context, id, key.as_deref(), last).await?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -107,13 +89,14 @@ pub(super) async fn cancel(
     Path(id): Path<OrderId>,
     Form(_): Form,
 ) -> Result<Response, Problem> {
-    let path = format!("/v1/orders/{id}/cancel{}", key_query(&visit, id));
-    let body = json!({ "reason": "asked for by the buyer" });
-    let answer = visit.web.shop.send::<_, Value>(&visit.context, "order", Method::POST, &path, &body).await;
-    match answer {
+    let key = visit.order_key(&id.to_string());
+    let reason = Some("cancelled by the customer");
+    match visit.web.orders.cancel(&visit.context, id, key.as_deref(), reason).await {
         Ok(_) => visit.say(Tone::Good, "We are cancelling this order."),
-        Err(problem) if problem.status == 409 => visit.say(Tone::Bad, &full_sentence(&problem.detail)),
-        Err(problem) => return Err(problem),
+        Err(CallError::Problem(problem)) if problem.status == 409 => {
+            visit.say(Tone::Bad, &full_sentence(&problem.detail));
+        }
+        Err(error) => return Err(error.into()),
     }
     Ok(redirect(&format!("/orders/{id}")))
 }
@@ -121,37 +104,37 @@ pub(super) async fn cancel(
 /// `GET /orders`
 pub(super) async fn history(visit: Visit, Query(asked): Query<PageQuery>) -> Result<Response, Problem> {
     visit.signed_in()?;
-    let path = format!("/v1/orders{}", query(&[("cursor", asked.cursor.as_deref().unwrap_or_default())]));
-    let list: List<OrderRow> = visit.web.shop.get(&visit.context, "order", &path).await?;
+    let filter = OrderFilter { cursor: asked.cursor, ..OrderFilter::default() };
+    let list = visit.web.orders.orders(&visit.context, &filter).await?;
     let next = list.next_cursor.map(|cursor| format!("/orders{}", query(&[("cursor", &cursor)])));
+    let orders = list.items.into_iter().map(OrderView).collect();
     let page = visit.shop_page("Your orders").await;
-    Ok(visit.show(&History { page, orders: list.items, next }))
+    Ok(visit.show(&History { page, orders, next }))
 }
 
-async fn read(visit: &Visit, id: OrderId) -> Result<(Order, Vec<Moment>), Problem> {
-    let key = key_query(visit, id);
-    let (order_path, events_path) = (format!("/v1/orders/{id}{key}"), format!("/v1/orders/{id}/events{key}"));
-    let order: Order = visit.web.shop.get(&visit.context, "order", &order_path).await?;
-    let events: List<WireEvent> = visit.web.shop.get(&visit.context, "order", &events_path).await?;
-    Ok((order, events.items.iter().rev().map(WireEvent::moment).collect()))
-}
-
-fn key_query(visit: &Visit, id: OrderId) -> String {
-    let key = visit.order_key(&id.to_string()).unwrap_or_default();
-    query(&[("access_token", &key)])
+/// The order and what happened to it, newest first.
+async fn read(visit: &Visit, id: OrderId) -> Result<(OrderView, Vec<Moment>), Problem> {
+    let key = visit.order_key(&id.to_string());
+    let order = visit.web.orders.order(&visit.context, id, key.as_deref()).await?;
+    let events = visit.web.orders.events(&visit.context, id, key.as_deref()).await?;
+    Ok((OrderView(order), events.items.iter().rev().map(Moment::new).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::services::order::client::{OrderEvent, Status};
+    use crate::vocabulary::Timestamp;
     use crate::web::view::order_for_tests;
+    use serde_json::json;
 
     fn moments() -> Vec<Moment> {
         let at: Timestamp = "2026-11-14T14:02:00Z".parse().unwrap();
+        let event = |kind: &str, seq| OrderEvent { seq, kind: kind.into(), at, actor: None, data: json!({}) };
         ["gateway_unavailable", "stock_reserved", "order_placed"]
             .iter()
             .zip((1..=3).rev())
-            .map(|(kind, seq)| Moment::new(seq, kind, at, &json!({})))
+            .map(|(kind, seq)| Moment::new(&event(kind, seq)))
             .collect()
     }
 
@@ -164,12 +147,12 @@ mod tests {
                 .render()
                 .unwrap()
         };
-        let moving = draw("payment_queued");
+        let moving = draw(Status::PaymentQueued);
         assert!(moving.contains("data-stream=\"/orders/00000000-0000-0000-0000-000000000007/stream\""));
         assert!(moving.contains("We hold your items until 14:32 UTC"));
         assert!(moving.contains("Cancel this order"));
         crate::web::page::tests::assert_is_well_made(&moving);
-        let over = draw("cancelled");
+        let over = draw(Status::Cancelled);
         assert!(!over.contains("data-stream=") && over.contains("data-final"));
         assert!(!over.contains("Cancel this order"));
     }

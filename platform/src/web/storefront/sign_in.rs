@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::http::Method;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::cart;
 use crate::http::{Code, Problem, Query};
-use crate::vocabulary::Identity;
+use crate::services::user::client::{Login, Register, Session};
+use crate::web::address::segment;
 use crate::web::failure::full_sentence;
 use crate::web::fields::Fields;
 use crate::web::page::{Page, Tone, is_local, redirect};
-use crate::web::shop::segment;
-use crate::web::visit::{Form, Session, Visit};
+use crate::web::visit::{Form, Visit, identity_of};
 
 #[derive(Template)]
 #[template(path = "storefront/sign_in.html")]
@@ -70,9 +68,12 @@ pub(super) async fn sign_in(visit: Visit, Form(mut fields): Form) -> Result<Resp
         fields.reject("password", "Enter your password.");
     }
     if fields.is_good() {
-        let body = json!({ "email": fields.value("email"), "password": fields.exact("password") });
-        match open(visit.clone(), "/v1/auth/login", &body).await {
-            Ok(_) => return Ok(redirect(&onward.place())),
+        let (email, password) = (fields.value("email").to_owned(), fields.exact("password").to_owned());
+        match visit.web.users.login(&visit.context, &Login { email, password }).await.map_err(Problem::from) {
+            Ok(session) => {
+                open(visit, &session).await;
+                return Ok(redirect(&onward.place()));
+            }
             Err(problem) if problem.code == Code::BadCredentials => {
                 fields.reject("password", "This e-mail and password do not belong together.");
             }
@@ -104,15 +105,14 @@ pub(super) async fn sign_up(visit: Visit, Form(mut fields): Form) -> Result<Resp
         fields.reject("password", "Choose a password.");
     }
     if fields.is_good() {
-        let mut body = json!({ "email": fields.value("email"), "password": fields.exact("password") });
-        if let Some(name) = fields.optional("name") {
-            body["name"] = Value::String(name);
-        }
-        match open(visit.clone(), "/v1/auth/register", &body).await {
+        let (email, password) = (fields.value("email").to_owned(), fields.exact("password").to_owned());
+        let account = Register { email, password, name: fields.optional("name") };
+        match visit.web.users.register(&visit.context, &account).await.map_err(Problem::from) {
             Ok(session) => {
-                let name = session.user.name.unwrap_or_default();
+                let name = session.user.name.clone().unwrap_or_default();
                 let greeting = if name.is_empty() { "Welcome.".into() } else { format!("Welcome, {name}.") };
                 visit.say(Tone::Good, &greeting);
+                open(visit, &session).await;
                 return Ok(redirect(&onward.place()));
             }
             Err(problem) if problem.code == Code::EmailTaken => {
@@ -125,33 +125,20 @@ pub(super) async fn sign_up(visit: Visit, Form(mut fields): Form) -> Result<Resp
     Ok(visit.show_again(&sign_up_page(page, fields, &onward.place())))
 }
 
-/// Asks the user service for a session, keeps it in this browser, and brings the guest's cart along.
-async fn open(mut visit: Visit, path: &str, body: &Value) -> Result<Session, Problem> {
-    let session: Session = visit.web.shop.send(&visit.context, "user", Method::POST, path, body).await?;
-    visit.begin_session(&session);
-    visit.context.identity = Some(Arc::new(Identity {
-        user_id: session.user.id,
-        email: session.user.email.clone(),
-        roles: session.user.roles.clone(),
-    }));
+/// Keeps a session in this browser, and brings the guest's cart along.
+async fn open(mut visit: Visit, session: &Session) {
+    visit.begin_session(session);
+    visit.context.identity = Some(Arc::new(identity_of(session)));
     cart::merge(&visit).await;
-    Ok(session)
 }
 
 /// `POST /sign-out`
 pub(super) async fn sign_out(visit: Visit, Form(_): Form) -> Response {
-    if let Some(refresh_token) = visit.end_session() {
-        let body = json!({ "refresh_token": refresh_token });
-        let endpoint = visit.web.capabilities.endpoint("user");
-        let request = axum::http::Request::post("/v1/auth/logout")
-            .header("content-type", "application/json")
-            .body(axum::body::Body::from(body.to_string()));
-        // The browser has forgotten the session either way; an unrevoked token ends by its age.
-        if let Ok(request) = request
-            && let Err(error) = endpoint.send(&visit.context.called_by("web"), request).await
-        {
-            tracing::warn!(%error, "a session could not be revoked at sign-out");
-        }
+    // The browser has forgotten the session either way; an unrevoked token ends by its age.
+    if let Some(refresh_token) = visit.end_session()
+        && let Err(error) = visit.web.users.logout(&visit.context, &refresh_token).await
+    {
+        tracing::warn!(%error, "a session could not be revoked at sign-out");
     }
     visit.say(Tone::Info, "You are signed out.");
     redirect("/")

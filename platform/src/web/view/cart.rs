@@ -1,11 +1,11 @@
 //! A cart and its sums.
 
-use serde::Deserialize;
-
-use crate::vocabulary::{CartId, Currency, Money};
+use crate::services::order::client::{Cart, Order};
+use crate::vocabulary::{Currency, Money};
+use crate::web::visit::Picture;
 
 /// What a cart or an order adds up to.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Totals {
     /// The lines before anything else.
     pub subtotal: Money,
@@ -18,22 +18,33 @@ pub struct Totals {
     /// What is paid.
     pub total: Money,
     /// The promotion that is applied.
-    #[serde(default)]
     pub promotion: Option<String>,
 }
 
 impl Totals {
-    /// Nothing at all.
-    #[must_use]
-    pub fn nothing() -> Self {
+    fn nothing() -> Self {
         let zero = Money::zero(Currency::USD);
         Self { subtotal: zero, discount: zero, tax: zero, shipping: zero, total: zero, promotion: None }
     }
 }
 
+impl From<&Cart> for Totals {
+    fn from(cart: &Cart) -> Self {
+        let Cart { subtotal, discount, tax, shipping, total, .. } = *cart;
+        Self { subtotal, discount, tax, shipping, total, promotion: cart.promotion.clone() }
+    }
+}
+
+impl From<&Order> for Totals {
+    fn from(order: &Order) -> Self {
+        let Order { subtotal, discount, tax, shipping, total, .. } = *order;
+        Self { subtotal, discount, tax, shipping, total, promotion: order.promotion.clone() }
+    }
+}
+
 /// One line of a cart.
-#[derive(Clone, Debug, Deserialize)]
-pub struct CartLine {
+#[derive(Clone, Debug)]
+pub struct CartRow {
     /// What.
     pub sku: String,
     /// Its name.
@@ -44,37 +55,67 @@ pub struct CartLine {
     pub unit_price: Money,
     /// What they cost together.
     pub line_total: Money,
-    /// The product's address, when it is known.
-    #[serde(default)]
-    pub slug: Option<String>,
-    /// The product's picture, when it is known.
-    #[serde(default)]
-    pub image: Option<String>,
+    /// What keeps the line from being bought as it is.
+    pub shortage: Option<String>,
+    /// How it looks, when that is known.
+    pub picture: Option<Picture>,
 }
 
 /// A cart.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Cart {
-    /// Names it; for a guest, also the key to it.
-    pub id: Option<CartId>,
+#[derive(Clone, Debug)]
+pub struct CartView {
     /// What is in it.
-    pub lines: Vec<CartLine>,
+    pub lines: Vec<CartRow>,
     /// What it adds up to.
-    #[serde(flatten)]
     pub totals: Totals,
 }
 
-impl Cart {
+impl CartView {
     /// A cart with nothing in it.
     #[must_use]
     pub fn empty() -> Self {
-        Self { id: None, lines: Vec::new(), totals: Totals::nothing() }
+        Self { lines: Vec::new(), totals: Totals::nothing() }
     }
+}
 
-    /// How many units are in it.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        let units = self.lines.iter().map(|line| line.quantity).sum::<i64>();
-        u32::try_from(units).unwrap_or(u32::MAX)
+impl From<&Cart> for CartView {
+    fn from(cart: &Cart) -> Self {
+        let lines = cart.lines.iter().map(|line| CartRow {
+            sku: line.sku.clone(),
+            title: line.title.clone(),
+            quantity: line.quantity,
+            unit_price: line.unit_price,
+            line_total: line.line_total,
+            shortage: shortage(line.quantity, line.available),
+            picture: None,
+        });
+        Self { lines: lines.collect(), totals: Totals::from(cart) }
+    }
+}
+
+fn shortage(quantity: i64, available: i64) -> Option<String> {
+    match available {
+        left if left >= quantity => None,
+        ..=0 => Some("Sold out for now".to_owned()),
+        left => Some(format!("Only {left} left")),
+    }
+}
+
+/// How many units are in a cart.
+#[must_use]
+pub fn units(cart: &Cart) -> u32 {
+    let units = cart.lines.iter().map(|line| line.quantity).sum::<i64>();
+    u32::try_from(units).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_keeps_it_from_being_bought() {
+        assert_eq!(shortage(2, 2), None);
+        assert_eq!(shortage(3, 2).as_deref(), Some("Only 2 left"));
+        assert_eq!(shortage(1, 0).as_deref(), Some("Sold out for now"));
     }
 }

@@ -1,53 +1,8 @@
 //! Products as they stand on the shelf.
 
-use serde::Deserialize;
-use serde_urlencoded::to_string;
-
-use crate::vocabulary::Money;
+use crate::services::product::client::ProductCard;
+use crate::web::address::query;
 use crate::web::page::Tone;
-
-/// A category and how much is in it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Category {
-    /// Its address.
-    pub slug: String,
-    /// Its name.
-    pub title: String,
-    /// How many products it has.
-    pub count: i64,
-}
-
-/// A product in a grid.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ProductCard {
-    /// Its address.
-    pub slug: String,
-    /// Its name.
-    pub title: String,
-    /// What it costs; the least of its variants.
-    pub price: Money,
-    /// Units that can be bought now.
-    pub available: i64,
-    /// Where its picture is.
-    pub image: String,
-    /// What can be bought of it.
-    #[serde(default)]
-    pub variants: Vec<Variant>,
-}
-
-impl ProductCard {
-    /// Whether variants differ in price.
-    #[must_use]
-    pub fn has_choices(&self) -> bool {
-        self.variants.iter().any(|variant| variant.price != self.price)
-    }
-
-    /// What to say about the stock.
-    #[must_use]
-    pub fn stock(&self) -> StockHint {
-        StockHint::of(self.available)
-    }
-}
 
 /// What is said about stock. Exact counts are only told when they matter to the buyer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,70 +32,22 @@ impl StockHint {
     }
 }
 
-/// One thing that can be bought.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Variant {
-    /// Names it.
-    pub sku: String,
-    /// What sets it apart.
-    pub title: String,
-    /// What it costs.
-    pub price: Money,
-    /// Units that can be bought now.
-    pub available: i64,
+/// What to say about `available` units.
+#[must_use]
+pub fn stock(available: i64) -> StockHint {
+    StockHint::of(available)
 }
 
-impl Variant {
-    /// What to say about the stock.
-    #[must_use]
-    pub fn stock(&self) -> StockHint {
-        StockHint::of(self.available)
-    }
+/// Whether a product's variants differ in price.
+#[must_use]
+pub fn has_choices(product: &ProductCard) -> bool {
+    product.variants.iter().any(|variant| variant.price != product.price)
 }
 
-/// A product on its own page.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ProductDetail {
-    /// Its address.
-    pub slug: String,
-    /// Its name.
-    pub title: String,
-    /// What it is.
-    #[serde(default)]
-    pub description: String,
-    /// The category's address.
-    pub category: String,
-    /// What it costs; the least of its variants.
-    pub price: Money,
-    /// Units that can be bought now, of all variants.
-    pub available: i64,
-    /// Where its picture is.
-    pub image: String,
-    /// What can be bought.
-    pub variants: Vec<Variant>,
-    /// What goes with it.
-    #[serde(default)]
-    pub related: Vec<ProductCard>,
-}
-
-impl ProductDetail {
-    /// What to say about the stock.
-    #[must_use]
-    pub fn stock(&self) -> StockHint {
-        StockHint::of(self.available)
-    }
-
-    /// Whether variants differ in price.
-    #[must_use]
-    pub fn has_choices(&self) -> bool {
-        self.variants.iter().any(|variant| variant.price != self.price)
-    }
-
-    /// The variant to offer first.
-    #[must_use]
-    pub fn first_in_stock(&self) -> Option<&str> {
-        self.variants.iter().find(|variant| variant.available > 0).map(|variant| variant.sku.as_str())
-    }
+/// The variant to offer first.
+#[must_use]
+pub fn first_in_stock(product: &ProductCard) -> Option<&str> {
+    product.variants.iter().find(|variant| variant.available > 0).map(|variant| variant.sku.as_str())
 }
 
 /// What narrows a list of products, as it stands in the address.
@@ -220,10 +127,7 @@ impl Filter {
             pairs.push(("in_stock", "true"));
         }
         pairs.extend(cursor.map(|cursor| ("cursor", cursor)));
-        match to_string(&pairs) {
-            Ok(query) if !query.is_empty() => format!("{path}?{query}"),
-            _ => path,
-        }
+        format!("{path}{}", query(&pairs))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What pages show: plain values that the templates read, and the words for them. Nothing here calls a
-//! service; handlers fill these from the services' clients.
+//! What pages show beside what the services answer: the words, and small values that templates read. Nothing here
+//! calls a service.
 
 mod cart;
 mod catalogue;
@@ -7,10 +7,10 @@ mod order;
 mod order_words;
 mod time;
 
-pub use cart::{Cart, CartLine, Totals};
-pub use catalogue::{Category, Filter, ProductCard, ProductDetail, StockHint, Variant};
+pub use cart::{CartRow, CartView, Totals, units};
+pub use catalogue::{Filter, StockHint, first_in_stock, has_choices, stock};
 #[cfg(test)]
 pub(crate) use order::tests::order as order_for_tests;
-pub use order::{Address, Badge, Notice, Order, OrderLine, OrderRow, Step, StepState};
+pub use order::{Badge, Notice, OrderView, Step, StepState};
 pub use order_words::{Moment, STREAMED_EVENTS};
 pub use time::{clock_words, date_words, moment_words};

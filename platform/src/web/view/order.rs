@@ -1,10 +1,8 @@
 //! An order as its buyer and the merchant see it.
 
-use serde::Deserialize;
-
 use super::cart::Totals;
-use super::time::{clock_words, moment_words};
-use crate::vocabulary::{Money, OrderId, Timestamp};
+use super::time::{clock_words, date_words, moment_words};
+use crate::services::order::client::{FulfilmentStatus, Order, PaymentStatus, Status};
 use crate::web::page::Tone;
 
 /// A state in a few words.
@@ -17,41 +15,44 @@ pub struct Badge {
 }
 
 impl Badge {
-    /// The badge of an order's `status`.
+    /// The badge of an order's status.
     #[must_use]
-    pub fn of_status(status: &str) -> Self {
+    pub fn of_status(status: Status) -> Self {
+        use Status as S;
         let tone = match status {
-            "confirmed" | "fulfilling" | "shipped" | "delivered" | "closed" => Tone::Good,
-            "payment_queued" | "cancelling" => Tone::Warn,
-            "cancelled" | "rejected" | "expired" => Tone::Bad,
-            _ => Tone::Info,
+            S::Confirmed | S::Fulfilling | S::Shipped | S::Delivered | S::Closed => Tone::Good,
+            S::PaymentQueued | S::Cancelling => Tone::Warn,
+            S::Cancelled | S::Rejected | S::Expired => Tone::Bad,
+            S::Pending | S::Reserved | S::Authorizing | S::Authorized => Tone::Info,
         };
-        Self { tone, words: sentence(status) }
+        Self { tone, words: sentence(status.as_str()) }
     }
 
-    /// The badge of a `payment_status`.
+    /// The badge of where the money stands.
     #[must_use]
-    pub fn of_payment(status: &str) -> Self {
+    pub fn of_payment(status: PaymentStatus) -> Self {
+        use PaymentStatus as P;
         let tone = match status {
-            "captured" => Tone::Good,
-            "unknown" | "queued" => Tone::Warn,
-            "failed" => Tone::Bad,
-            "authorized" | "refunded" | "partially_refunded" | "voided" => Tone::Info,
-            _ => Tone::Plain,
+            P::Captured => Tone::Good,
+            P::Unknown | P::Queued => Tone::Warn,
+            P::Failed => Tone::Bad,
+            P::Authorized | P::Refunded | P::PartiallyRefunded | P::Voided => Tone::Info,
+            P::None => Tone::Plain,
         };
-        Self { tone, words: sentence(status) }
+        Self { tone, words: sentence(status.as_str()) }
     }
 
-    /// The badge of a `fulfilment_status`.
+    /// The badge of where the parcel stands.
     #[must_use]
-    pub fn of_fulfilment(status: &str) -> Self {
+    pub fn of_fulfilment(status: FulfilmentStatus) -> Self {
+        use FulfilmentStatus as F;
         let tone = match status {
-            "delivered" => Tone::Good,
-            "packed" | "shipped" => Tone::Info,
-            "return_requested" => Tone::Warn,
-            _ => Tone::Plain,
+            F::Delivered => Tone::Good,
+            F::Packed | F::Shipped => Tone::Info,
+            F::ReturnRequested => Tone::Warn,
+            F::None | F::PartiallyReturned | F::Returned => Tone::Plain,
         };
-        Self { tone, words: sentence(status) }
+        Self { tone, words: sentence(status.as_str()) }
     }
 }
 
@@ -64,109 +65,15 @@ pub(crate) fn sentence(word: &str) -> String {
     text
 }
 
-/// One line of an order.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OrderLine {
-    /// What.
-    pub sku: String,
-    /// Its name when it was bought.
-    pub title: String,
-    /// How many.
-    pub quantity: i64,
-    /// What one cost.
-    pub unit_price: Money,
-    /// What they cost together.
-    pub line_total: Money,
-}
+/// An order on a page: what the order service tells, and the words for it.
+#[derive(Clone, Debug)]
+pub struct OrderView(pub Order);
 
-/// Where an order goes.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Address {
-    /// To whom.
-    pub name: String,
-    /// Street and number.
-    pub line1: String,
-    /// Flat, floor, company.
-    #[serde(default)]
-    pub line2: Option<String>,
-    /// The city.
-    pub city: String,
-    /// The postal code.
-    pub postal_code: String,
-    /// ISO 3166 alpha-2.
-    pub country: String,
-}
-
-/// An order in a list.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OrderRow {
-    /// Names it.
-    pub id: OrderId,
-    /// What people call it.
-    pub number: String,
-    /// Where it stands.
-    pub status: String,
-    /// Where its payment stands.
-    pub payment_status: String,
-    /// Who bought it.
-    pub email: String,
-    /// What was paid.
-    pub total: Money,
-    /// When it was placed.
-    pub placed_at: Timestamp,
-}
-
-impl OrderRow {
-    /// Where it stands, as a badge.
-    #[must_use]
-    pub fn badge(&self) -> Badge {
-        Badge::of_status(&self.status)
+impl std::ops::Deref for OrderView {
+    type Target = Order;
+    fn deref(&self) -> &Order {
+        &self.0
     }
-
-    /// Where its payment stands, as a badge.
-    #[must_use]
-    pub fn payment_badge(&self) -> Badge {
-        Badge::of_payment(&self.payment_status)
-    }
-
-    /// When it was placed, in words.
-    #[must_use]
-    pub fn placed(&self) -> String {
-        moment_words(self.placed_at)
-    }
-}
-
-/// An order on its own page.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Order {
-    /// Names it.
-    pub id: OrderId,
-    /// What people call it.
-    pub number: String,
-    /// Where it stands.
-    pub status: String,
-    /// Where its payment stands.
-    pub payment_status: String,
-    /// Where its goods stand.
-    pub fulfilment_status: String,
-    /// What was bought.
-    pub lines: Vec<OrderLine>,
-    /// What it adds up to.
-    #[serde(flatten)]
-    pub totals: Totals,
-    /// Who bought it.
-    pub email: String,
-    /// Where it goes.
-    #[serde(rename = "shipping_address")]
-    pub address: Address,
-    /// When it was placed.
-    pub placed_at: Timestamp,
-    /// Until when the items are held, while payment waits.
-    #[serde(default)]
-    pub held_until: Option<Timestamp>,
-    /// The carrier's tracking number.
-    #[serde(default)]
-    pub tracking: Option<String>,
 }
 
 /// What the top of an order's page says.
@@ -228,35 +135,42 @@ pub struct Step {
 
 const STEPS: [&str; 5] = ["Ordered", "Held", "Paid", "Shipped", "Delivered"];
 
-impl Order {
+impl OrderView {
     /// Whether nothing more will happen to it.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self.status.as_str(), "closed" | "cancelled" | "rejected" | "expired")
+        self.status.is_terminal()
     }
 
-    /// Whether a buyer may still cancel it.
+    /// Whether it may still be cancelled.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
-        !self.is_final() && !matches!(self.status.as_str(), "cancelling" | "shipped" | "delivered")
+        use Status as S;
+        !self.is_final() && !matches!(self.status, S::Cancelling | S::Shipped | S::Delivered)
+    }
+
+    /// What it adds up to.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::from(&self.0)
     }
 
     /// Where it stands, as a badge.
     #[must_use]
     pub fn badge(&self) -> Badge {
-        Badge::of_status(&self.status)
+        Badge::of_status(self.status)
     }
 
     /// Where its payment stands, as a badge.
     #[must_use]
     pub fn payment_badge(&self) -> Badge {
-        Badge::of_payment(&self.payment_status)
+        Badge::of_payment(self.payment_status)
     }
 
     /// Where its goods stand, as a badge.
     #[must_use]
     pub fn fulfilment_badge(&self) -> Badge {
-        Badge::of_fulfilment(&self.fulfilment_status)
+        Badge::of_fulfilment(self.fulfilment_status)
     }
 
     /// When it was placed, in words.
@@ -265,10 +179,16 @@ impl Order {
         moment_words(self.placed_at)
     }
 
+    /// The day it was placed.
+    #[must_use]
+    pub fn placed_on(&self) -> String {
+        date_words(self.placed_at)
+    }
+
     /// The address, line by line.
     #[must_use]
     pub fn address_lines(&self) -> Vec<String> {
-        let a = &self.address;
+        let a = &self.shipping_address;
         let city = format!("{} {}", a.postal_code, a.city);
         [a.name.clone(), a.line1.clone(), a.line2.clone().unwrap_or_default(), city, a.country.clone()]
             .into_iter()
@@ -279,15 +199,16 @@ impl Order {
     /// The steps of the way, and where it is on it.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
+        use Status as S;
         // How many steps are behind, whether the next one is under way, and whether it ended there.
-        let (done, failed) = match self.status.as_str() {
-            "pending" => (1, false),
-            "rejected" => (1, true),
-            "reserved" | "authorizing" | "payment_queued" | "authorized" => (2, false),
-            "expired" | "cancelled" | "cancelling" => (2, true),
-            "confirmed" | "fulfilling" => (3, false),
-            "shipped" => (4, false),
-            _ => (STEPS.len(), false),
+        let (done, failed) = match self.status {
+            S::Pending => (1, false),
+            S::Rejected => (1, true),
+            S::Reserved | S::Authorizing | S::PaymentQueued | S::Authorized => (2, false),
+            S::Expired | S::Cancelled | S::Cancelling => (2, true),
+            S::Confirmed | S::Fulfilling => (3, false),
+            S::Shipped => (4, false),
+            S::Delivered | S::Closed => (STEPS.len(), false),
         };
         let state = |at: usize| match at {
             at if at < done => StepState::Done,
@@ -302,60 +223,60 @@ impl Order {
     #[must_use]
     pub fn notice(&self) -> Notice {
         let say = |tone, heading: &str, words: String| Notice { tone, heading: heading.to_owned(), words };
-        let total = self.totals.total;
-        match self.status.as_str() {
-            "pending" | "reserved" => say(
+        use Status as S;
+        let total = self.total;
+        match self.status {
+            S::Pending | S::Reserved => say(
                 Tone::Info,
                 "We have your order",
                 "Your items are being set aside. Nothing has been charged so far.".into(),
             ),
-            "authorizing" if self.payment_status == "unknown" => say(
+            S::Authorizing | S::Authorized if self.payment_status == PaymentStatus::Unknown => say(
                 Tone::Warn,
                 "Waiting for the payment provider's answer",
                 "We asked once and keep asking for that one answer. You cannot be charged twice.".into(),
             ),
-            "authorizing" | "authorized" => say(
+            S::Authorizing | S::Authorized => say(
                 Tone::Info,
                 "Your payment is under way",
                 "Your items are held. This page says when the payment is done.".into(),
             ),
-            "payment_queued" => say(Tone::Warn, "The payment provider is down", self.queued_words()),
-            "confirmed" => say(
+            S::PaymentQueued => say(Tone::Warn, "The payment provider is down", self.queued_words()),
+            S::Confirmed => say(
                 Tone::Good,
                 "Confirmed",
                 format!("{total} is paid and your items are yours. We pack them next."),
             ),
-            "fulfilling" => say(Tone::Good, "Packed", "Your items wait for the carrier.".into()),
-            "shipped" => say(Tone::Good, "On its way", self.shipped_words()),
-            "delivered" | "closed" => say(Tone::Good, "Delivered", "Enjoy it.".into()),
-            "cancelling" => say(
+            S::Fulfilling => say(Tone::Good, "Packed", "Your items wait for the carrier.".into()),
+            S::Shipped => say(Tone::Good, "On its way", self.shipped_words()),
+            S::Delivered | S::Closed => say(Tone::Good, "Delivered", "Enjoy it.".into()),
+            S::Cancelling => say(
                 Tone::Warn,
                 "Being cancelled",
                 "Your items go back on the shelf, and what you paid comes back to you.".into(),
             ),
-            "cancelled" if self.payment_status == "failed" => say(
+            S::Cancelled if self.payment_status == PaymentStatus::Failed => say(
                 Tone::Bad,
                 "The payment was declined",
                 "Nothing was charged and the items went back. Your cart is as it was: try another card."
                     .into(),
             ),
-            "cancelled" => say(
+            S::Cancelled => say(
                 Tone::Plain,
                 "Cancelled",
                 "Nothing is owed: what was held was let go, what was paid was given back.".into(),
             ),
-            "rejected" => say(
+            S::Rejected => say(
                 Tone::Bad,
                 "Somebody was faster",
                 "Not all of it is in stock any more, so nothing was held or charged.".into(),
             ),
-            "expired" => say(
+            S::Expired => say(
                 Tone::Bad,
                 "We waited as long as we could",
                 "The payment did not come through in time. Nothing was charged, and the items went back."
                     .into(),
             ),
-            other => say(Tone::Info, &sentence(other), String::new()),
         }
     }
 
@@ -378,50 +299,34 @@ impl Order {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::vocabulary::{Currency, Id};
+    use crate::services::order::client::{Address, OrderLine};
+    use crate::vocabulary::{Currency, Id, Money};
 
-    const STATUSES: [&str; 14] = [
-        "pending",
-        "reserved",
-        "authorizing",
-        "payment_queued",
-        "authorized",
-        "confirmed",
-        "fulfilling",
-        "shipped",
-        "delivered",
-        "closed",
-        "cancelling",
-        "cancelled",
-        "rejected",
-        "expired",
-    ];
-
-    pub(crate) fn order(status: &str) -> Order {
+    pub(crate) fn order(status: Status) -> OrderView {
         let usd = |amount| Money::new(amount, Currency::USD);
-        Order {
+        OrderView(Order {
             id: Id::from_uuid(uuid::Uuid::from_u128(7)),
-            number: "L-1042".into(),
-            status: status.into(),
-            payment_status: "captured".into(),
-            fulfilment_status: "none".into(),
+            number: "K7-93QX-2M4D".into(),
+            status,
+            payment_status: PaymentStatus::Captured,
+            fulfilment_status: FulfilmentStatus::None,
             lines: vec![OrderLine {
                 sku: "LAMP-1".into(),
                 title: "Desk lamp".into(),
                 quantity: 2,
                 unit_price: usd(4900),
-                line_total: usd(9800),
-            }],
-            totals: Totals {
-                subtotal: usd(9800),
                 discount: usd(980),
                 tax: usd(705),
-                shipping: usd(500),
-                total: usd(10_025),
-                promotion: Some("WELCOME10".into()),
-            },
+                line_total: usd(9525),
+            }],
+            subtotal: usd(9800),
+            discount: usd(980),
+            tax: usd(705),
+            shipping: usd(500),
+            total: usd(10_025),
+            refunded: usd(0),
             email: "ada@example.com".into(),
-            address: Address {
+            shipping_address: Address {
                 name: "Ada Lovelace".into(),
                 line1: "12 St James's Square".into(),
                 line2: None,
@@ -430,15 +335,19 @@ pub(crate) mod tests {
                 country: "GB".into(),
             },
             placed_at: "2026-11-14T14:02:00Z".parse().unwrap(),
-            held_until: Some("2026-11-14T14:32:00Z".parse().unwrap()),
+            updated_at: "2026-11-14T14:02:01Z".parse().unwrap(),
+            promotion: Some("WELCOME10".into()),
             tracking: None,
-        }
+            held_until: Some("2026-11-14T14:32:00Z".parse().unwrap()),
+            reason: None,
+            access_token: None,
+        })
     }
 
     #[test]
     fn every_status_has_its_own_words_and_five_steps() {
-        for status in STATUSES {
-            let order = order(status);
+        for status in Status::ALL {
+            let order = order(*status);
             assert_ne!(order.notice().words, "", "{status}");
             assert_eq!(order.steps().len(), 5, "{status}");
             assert!(order.steps().iter().filter(|step| step.state == StepState::Now).count() <= 1);
@@ -448,17 +357,24 @@ pub(crate) mod tests {
     #[test]
     fn a_queued_payment_says_until_when_the_items_are_held() {
         assert_eq!(
-            order("payment_queued").notice().words,
+            order(Status::PaymentQueued).notice().words,
             "We hold your items until 14:32 UTC and pay as soon as it is back. You need not do anything."
         );
     }
 
     #[test]
     fn what_is_shipped_or_over_cannot_be_cancelled() {
-        let able: Vec<_> = STATUSES.into_iter().filter(|status| order(status).can_cancel()).collect();
-        assert_eq!(
-            able,
-            ["pending", "reserved", "authorizing", "payment_queued", "authorized", "confirmed", "fulfilling"]
-        );
+        use Status as S;
+        let able: Vec<_> = S::ALL.iter().copied().filter(|status| order(*status).can_cancel()).collect();
+        let expected = [
+            S::Pending,
+            S::Reserved,
+            S::Authorizing,
+            S::PaymentQueued,
+            S::Authorized,
+            S::Confirmed,
+            S::Fulfilling,
+        ];
+        assert_eq!(able, expected);
     }
 }

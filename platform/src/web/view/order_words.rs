@@ -2,6 +2,7 @@
 
 use super::order::sentence;
 use super::time::moment_words;
+use crate::services::order::client::OrderEvent;
 use crate::vocabulary::Timestamp;
 use crate::web::page::Tone;
 
@@ -20,6 +21,8 @@ pub struct Moment {
     pub detail: String,
     /// When.
     pub at: Timestamp,
+    /// Who did it, where that may be told.
+    pub actor: String,
     /// The facts as JSON, for those who run the shop.
     pub data: String,
 }
@@ -57,7 +60,8 @@ pub const STREAMED_EVENTS: [&str; 26] = [
 impl Moment {
     /// The moment for one event of the order's stream.
     #[must_use]
-    pub fn new(seq: i64, kind: &str, at: Timestamp, data: &serde_json::Value) -> Self {
+    pub fn new(event: &OrderEvent) -> Self {
+        let OrderEvent { seq, kind, at, actor, data } = event;
         let (tone, words) = words(kind);
         let detail = ["tracking", "reason", "amount"].iter().find_map(|key| detail(data.get(key)?));
         let facts = match data {
@@ -66,7 +70,16 @@ impl Moment {
             facts => serde_json::to_string_pretty(facts).unwrap_or_default(),
         };
         let words = words.map_or_else(|| sentence(kind), str::to_owned);
-        Self { seq, kind: kind.to_owned(), tone, words, detail: detail.unwrap_or_default(), at, data: facts }
+        Self {
+            seq: *seq,
+            kind: kind.clone(),
+            tone,
+            words,
+            detail: detail.unwrap_or_default(),
+            at: *at,
+            actor: actor.clone().unwrap_or_default(),
+            data: facts,
+        }
     }
 
     /// When, in words.
@@ -133,12 +146,19 @@ mod tests {
 
     #[test]
     fn a_moment_tells_its_detail_and_an_unknown_one_its_name() {
-        let at = Timestamp::UNIX_EPOCH;
-        let shipped = Moment::new(9, "shipped", at, &json!({"tracking": "1Z999"}));
+        let moment = |kind: &str, data| {
+            Moment::new(&OrderEvent {
+                seq: 9,
+                kind: kind.into(),
+                at: Timestamp::UNIX_EPOCH,
+                actor: None,
+                data,
+            })
+        };
+        let shipped = moment("shipped", json!({"tracking": "1Z999"}));
         assert_eq!((shipped.words.as_str(), shipped.detail.as_str()), ("Handed to the carrier", "1Z999"));
-        let refund =
-            Moment::new(9, "payment_refunded", at, &json!({"amount": {"amount": 1999, "currency": "USD"}}));
+        let refund = moment("payment_refunded", json!({"amount": {"amount": 1999, "currency": "USD"}}));
         assert_eq!(refund.detail, "$19.99");
-        assert_eq!(Moment::new(1, "gift_wrapped", at, &json!({})).words, "Gift wrapped");
+        assert_eq!(moment("gift_wrapped", json!({})).words, "Gift wrapped");
     }
 }
