@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::{Batch, Migration, Row, Value, migrations, sqlite};
+use super::faults::{self, FaultSwitch};
+use super::{Batch, Migration, Row, Value, migrations, postgres, sqlite};
 use crate::vocabulary::Env;
 
 /// Why a batch or a read did not do what it was asked.
@@ -105,7 +106,7 @@ pub struct StorageHealth {
     pub connections_open: u64,
 }
 
-/// What every engine does. Implementations: [`sqlite`].
+/// What every engine does. Implementations: [`sqlite`], [`postgres`].
 pub trait Engine: Send + Sync + 'static {
     /// Runs `batch` as one transaction and answers, after it is durable, with the rows that each statement touched.
     fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<u64>, StorageError>>;
@@ -138,8 +139,8 @@ impl Db {
     pub async fn open(config: &EngineConfig) -> Result<Self, StorageError> {
         let engine: Arc<dyn Engine> = match config {
             EngineConfig::Sqlite { path } => Arc::new(sqlite::Sqlite::open(path).await?),
-            EngineConfig::Postgres { .. } => {
-                return Err(StorageError::Unavailable("this binary has no PostgreSQL engine".to_owned()));
+            EngineConfig::Postgres { url, connections_max } => {
+                Arc::new(postgres::Postgres::open(url, *connections_max).await?)
             }
         };
         Ok(Self { engine })
@@ -149,6 +150,12 @@ impl Db {
     #[must_use]
     pub fn with_engine(engine: Arc<dyn Engine>) -> Self {
         Self { engine }
+    }
+
+    /// The same data behind a switch that makes it fail on request.
+    #[must_use]
+    pub fn with_faults(self, switch: &FaultSwitch) -> Self {
+        Self { engine: Arc::new(faults::Faulty { inner: self.engine, switch: switch.clone() }) }
     }
 
     /// Brings every service's tables to the newest version; holds the migration lock meanwhile. Answers how many ran.

@@ -14,11 +14,14 @@
 
 mod batch;
 mod engine;
+pub mod faults;
 pub mod migrations;
+pub mod postgres;
 pub mod sqlite;
 mod value;
 
 pub use batch::{Batch, Expect, Statement};
 pub use engine::{Db, Dialect, Engine, EngineConfig, StorageError, StorageHealth};
+pub use faults::{FaultRule, FaultSwitch, StorageFault};
 pub use migrations::Migration;
 pub use value::{FromValue, Kind, Row, Value};

@@ -75,7 +75,7 @@ impl Sqlite {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| cannot(&error))?;
         let (writer, jobs) = mpsc::channel();
         let told = Arc::clone(&counters);
-        spawn("sqlite-writer".to_owned(), move || Writer { connection, counters: told }.run(&jobs))?;
+        spawn("sqlite-writer".to_owned(), move || Writer { connection, counters: told }.run(jobs))?;
 
         let (readers, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
@@ -160,6 +160,17 @@ fn closed() -> StorageError {
     StorageError::Unavailable("the database is closed".to_owned())
 }
 
+/// Tells whoever came too late that certainly nothing was written.
+fn refuse(jobs: Receiver<WriterJob>) {
+    for job in jobs.try_iter() {
+        match job {
+            WriterJob::Batch { answer, .. } => drop(answer.send(Err(closed()))),
+            WriterJob::Script { answer, .. } => drop(answer.send(Err(closed()))),
+            WriterJob::Close { answer } => drop(answer.send(())),
+        }
+    }
+}
+
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
     thread::Builder::new()
         .name(name)
@@ -192,7 +203,7 @@ struct Writer {
 
 impl Writer {
     /// Works until told to close, or until the engine is dropped and nothing waits any more.
-    fn run(self, jobs: &Receiver<WriterJob>) {
+    fn run(self, jobs: Receiver<WriterJob>) {
         let mut batches = Vec::with_capacity(GROUP_MAX);
         let mut answers = Vec::with_capacity(GROUP_MAX);
         while let Ok(first) = jobs.recv() {
@@ -218,6 +229,7 @@ impl Writer {
                 }
                 Some(WriterJob::Close { answer }) => {
                     drop(self.connection);
+                    refuse(jobs);
                     answer.send(()).ok();
                     return;
                 }
@@ -349,7 +361,13 @@ fn serve_reads(connection: &Connection, jobs: &Mutex<Receiver<ReaderJob>>, count
                     continue;
                 }
                 counters.busy.fetch_add(1, Ordering::Relaxed);
-                let outcome = query(connection, &sql, &params).map_err(|error| failure(&error, None));
+                let outcome =
+                    query(connection, &sql, &params).map_err(|error| match error.sqlite_error_code() {
+                        Some(ErrorCode::ReadOnly) => {
+                            StorageError::Invalid(format!("a read must not write: {error}"))
+                        }
+                        _ => failure(&error, None),
+                    });
                 counters.busy.fetch_sub(1, Ordering::Relaxed);
                 answer.send(outcome).ok();
             }

@@ -1,5 +1,7 @@
 //! For tests only: a shop, or a piece of one, on an engine of its own.
 
+pub mod postgres;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

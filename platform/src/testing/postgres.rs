@@ -1,0 +1,306 @@
+//! A PostgreSQL of the test's own: a private cluster in a temporary folder, on a port of its own, gone when the test
+//! process is.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// Set to `1` by the one test command: a missing PostgreSQL is then a failure, not a skipped test.
+pub const REQUIRE: &str = "SHOPCTL_REQUIRE_POSTGRES";
+
+const START: Duration = Duration::from_secs(60);
+/// What the server's log says before it exits without having started.
+const REFUSALS: &[&str] = &["could not create any TCP/IP sockets", "pre-existing shared memory", "lock file"];
+const USER: &str = "shop";
+
+/// Waits for the end of its parent, who holds the other end of its standard input, and then ends the server and its
+/// folder: so nothing is left behind even when the test process is killed.
+const KEEPER: &str = r#"
+"$1" -D "$2/data" >"$2/server.log" 2>&1 &
+server=$!
+read -r word
+kill -QUIT "$server" 2>/dev/null
+wait "$server"
+[ "$word" = keep ] || rm -rf "$2"
+"#;
+
+/// A running cluster. Stopped and removed when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    binaries: PathBuf,
+    account: Option<Account>,
+    port: u16,
+    keeper: Child,
+    folder: TempDir,
+}
+
+/// Whom the server runs as: it refuses root.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Cluster {
+    /// Starts a cluster, or says what is missing. Blocks until it accepts connections.
+    pub fn start() -> io::Result<Self> {
+        let binaries = binaries()?;
+        let account = account()?;
+        let template = template(&binaries, account)?;
+        let mut failure = io::Error::other("PostgreSQL did not start");
+        // Between finding a free port and using it somebody else may take it.
+        for _ in 0..3 {
+            match Self::start_once(&binaries, account, &template) {
+                Ok(cluster) => return Ok(cluster),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn start_once(binaries: &Path, account: Option<Account>, template: &Path) -> io::Result<Self> {
+        let folder = private_folder("shop-postgres-", account)?;
+        let data = folder.path().join("data");
+        run(as_account(Command::new("cp"), account)
+            .arg("-a")
+            .arg("--reflink=auto")
+            .arg(template)
+            .arg(&data))?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let settings = format!(
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n\
+             max_connections = 200\nshared_buffers = 32MB\nfsync = off\nfull_page_writes = off\n",
+            folder.path().display()
+        );
+        let mut configuration = fs::read_to_string(data.join("postgresql.conf"))?;
+        configuration.push_str(&settings);
+        fs::write(data.join("postgresql.conf"), configuration)?;
+        let keeper = keeper(binaries, account, folder.path())?;
+        let cluster = Self { binaries: binaries.to_owned(), account, port, keeper, folder };
+        cluster.wait_until_ready()?;
+        Ok(cluster)
+    }
+
+    /// Kills the server without a chance to tidy up, and starts it again on the same data and port.
+    pub fn crash_and_restart(&mut self) -> io::Result<()> {
+        run(Command::new("kill").args(["-KILL", &self.pid()?.to_string()]))?;
+        if let Some(mut words) = self.keeper.stdin.take() {
+            words.write_all(b"keep\n")?;
+        }
+        self.keeper.wait()?;
+        // The orphaned backends notice within moments; until then the server refuses to start.
+        let started = Instant::now();
+        loop {
+            fs::remove_file(self.folder.path().join("data/postmaster.pid")).ok();
+            self.keeper = keeper(&self.binaries, self.account, self.folder.path())?;
+            match self.wait_until_ready() {
+                Ok(()) => return Ok(()),
+                Err(error) if started.elapsed() > START => return Err(error),
+                Err(_) => {
+                    if let Some(mut words) = self.keeper.stdin.take() {
+                        words.write_all(b"keep\n").ok();
+                    }
+                    self.keeper.wait()?;
+                }
+            }
+        }
+    }
+
+    /// The URL of `database` in this cluster.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        format!("postgresql://{USER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The port on the loopback interface.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id of the server.
+    pub fn pid(&self) -> io::Result<u32> {
+        let text = fs::read_to_string(self.folder.path().join("data/postmaster.pid"))?;
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .ok_or_else(|| io::Error::other("postmaster.pid holds no process id"))
+    }
+
+    /// Makes an empty database and answers its URL.
+    pub async fn create_database(&self) -> Result<String, tokio_postgres::Error> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let (client, connection) =
+            tokio_postgres::connect(&self.url("postgres"), tokio_postgres::NoTls).await?;
+        let driven = tokio::spawn(connection);
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        drop(client);
+        driven.await.ok();
+        Ok(self.url(&name))
+    }
+
+    fn wait_until_ready(&self) -> io::Result<()> {
+        let started = Instant::now();
+        let pid = self.folder.path().join("data/postmaster.pid");
+        let log = self.folder.path().join("server.log");
+        loop {
+            // The eighth line of the file is the server's own word on its state.
+            let state = fs::read_to_string(&pid).unwrap_or_default();
+            if state.lines().nth(7).is_some_and(|line| line.trim() == "ready") {
+                return Ok(());
+            }
+            let told = fs::read_to_string(&log).unwrap_or_default();
+            let gave_up = REFUSALS.iter().any(|refusal| told.contains(refusal));
+            if gave_up || started.elapsed() > START {
+                return Err(io::Error::other(format!("PostgreSQL did not start: {told}")));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().ok();
+    }
+}
+
+/// The URL of a fresh, empty database in the cluster that all tests of this process share. `None` when there is no
+/// PostgreSQL here: the caller skips, and this has said so on standard error.
+///
+/// # Panics
+/// When there is no PostgreSQL although [`REQUIRE`] is set, or when it does not work: a test cannot go on.
+pub async fn database() -> Option<String> {
+    static SHARED: OnceCell<Option<Arc<Cluster>>> = OnceCell::const_new();
+    let cluster = SHARED.get_or_init(|| async {
+        match tokio::task::spawn_blocking(Cluster::start).await.expect("the cluster's start") {
+            Ok(cluster) => Some(Arc::new(cluster)),
+            Err(error) => {
+                assert!(std::env::var_os(REQUIRE).is_none(), "{REQUIRE} is set, but {error}");
+                say_skipped(&error);
+                None
+            }
+        }
+    });
+    let cluster = cluster.await.as_ref()?;
+    Some(cluster.create_database().await.expect("a fresh database"))
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must say so, and tests have no printer")]
+fn say_skipped(error: &io::Error) {
+    eprintln!("SKIPPED on PostgreSQL: {error}");
+}
+
+fn keeper(binaries: &Path, account: Option<Account>, folder: &Path) -> io::Result<Child> {
+    as_account(Command::new("sh"), account)
+        .args(["-c", KEEPER, "keeper"])
+        .arg(binaries.join("postgres"))
+        .arg(folder)
+        .current_dir(folder)
+        // Not in the terminal's group: Ctrl-C must reach the test first, and the keeper then tidies up.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// The folder that holds `initdb` and `postgres`.
+fn binaries() -> io::Result<PathBuf> {
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.sort_by_key(|path| {
+        let version = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        std::cmp::Reverse(version.and_then(|name| name.parse::<u32>().ok()).unwrap_or(0))
+    });
+    let searched = std::env::var_os("PATH").unwrap_or_default();
+    versions.extend(std::env::split_paths(&searched));
+    versions
+        .into_iter()
+        .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "PostgreSQL is not installed (apt-get install postgresql)",
+            )
+        })
+}
+
+fn account() -> io::Result<Option<Account>> {
+    let own = tempfile::tempdir()?;
+    if fs::metadata(own.path())?.uid() != 0 {
+        return Ok(None);
+    }
+    let accounts = fs::read_to_string("/etc/passwd")?;
+    let fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut found = fields.filter_map(|fields| match fields.as_slice() {
+        ["postgres", _, uid, gid, ..] => Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()? }),
+        _ => None,
+    });
+    let missing =
+        || io::Error::new(io::ErrorKind::NotFound, "PostgreSQL refuses root and there is no user `postgres`");
+    found.next().map(Some).ok_or_else(missing)
+}
+
+fn as_account(mut command: Command, account: Option<Account>) -> Command {
+    if let Some(account) = account {
+        command.gid(account.gid).uid(account.uid);
+    }
+    command
+}
+
+fn private_folder(prefix: &str, account: Option<Account>) -> io::Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
+    if let Some(account) = account {
+        chown(folder.path(), Some(account.uid), Some(account.gid))?;
+    }
+    Ok(folder)
+}
+
+/// `initdb` takes seconds, a copy of what it made takes milliseconds: so it is made once per machine and version.
+fn template(binaries: &Path, account: Option<Account>) -> io::Result<PathBuf> {
+    let version = Command::new(binaries.join("postgres")).arg("--version").output()?.stdout;
+    let version = String::from_utf8_lossy(&version);
+    let version = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    let scratch = private_folder("shop-postgres-template-", account)?;
+    let owner = fs::metadata(scratch.path())?.uid();
+    let name = format!("shop-postgres-template-{}-{owner}", version.unwrap_or("unknown"));
+    let cached = std::env::temp_dir().join(name);
+    if fs::metadata(&cached).is_ok_and(|found| found.uid() == owner) {
+        return Ok(cached);
+    }
+    let made = scratch.path().join("data");
+    let mut initdb = as_account(Command::new(binaries.join("initdb")), account);
+    initdb.args(["-N", "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(&made);
+    run(initdb.current_dir(scratch.path()))?;
+    match fs::rename(&made, &cached) {
+        Ok(()) => Ok(cached),
+        // Another process was faster.
+        Err(_) if cached.exists() => Ok(cached),
+        Err(error) => Err(error),
+    }
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let program = command.get_program().to_string_lossy();
+    Err(io::Error::other(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
