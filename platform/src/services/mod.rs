@@ -7,6 +7,7 @@
 //! events), its migrations under `migrations/<name>/`, and one line in [`SERVICES`]. The gateway's routes, the
 //! migrations, the operations page and the documentation follow from the list.
 
+pub mod notification;
 pub mod order;
 pub mod payment;
 pub mod product;
