@@ -2,7 +2,8 @@
 //!
 //! The way through the rooms is the way of a command: [`args`] parses the words, [`context`] gathers what every
 //! command needs (configuration, printer, clock), [`commands`] has one file per verb, and the verb calls the
-//! room that does the work: [`targets`] (where a shop can live). Below all of them are
+//! room that does the work: [`targets`] (where a shop can live), [`walkthroughs`] (stories that run),
+//! [`claims`] (numbers with the command that measures them), [`bench`] (the measuring). Below all of them are
 //! [`config`], [`output`], [`failure`] and [`wire`], which know nothing of a shop.
 //!
 //! Arrows point down; `tests/it/architecture.rs` holds them.
@@ -10,12 +11,15 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod args;
+pub mod bench;
+pub mod claims;
 pub mod commands;
 pub mod config;
 pub mod context;
 pub mod failure;
 pub mod output;
 pub mod targets;
+pub mod walkthroughs;
 pub mod wire;
 
 use std::ffi::OsString;

@@ -208,8 +208,8 @@ fn show(entries: &[Value], printer: &Printer, is_whole: bool) -> anyhow::Result<
 fn line(entry: &Value, paint: Paint) -> String {
     let level = text(entry, &["level"]).unwrap_or("");
     let painted = match level {
-        "ERROR" => paint.red(level),
-        "WARN" => paint.yellow(level),
+        "error" => paint.red(level),
+        "warn" => paint.yellow(level),
         _ => paint.faint(level),
     };
     let when = text(entry, TIMES).unwrap_or("");

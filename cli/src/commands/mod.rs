@@ -3,6 +3,8 @@
 //! # Adding one
 //! A file with its `Args` and `run`, a line in [`Command`] and one in each of its two matches.
 
+mod bench;
+mod claims;
 mod completion;
 mod config;
 mod doctor;
@@ -14,6 +16,7 @@ mod man;
 mod open;
 mod status;
 mod version;
+mod walkthrough;
 
 use clap::Subcommand;
 
@@ -33,6 +36,15 @@ pub enum Command {
     Open(open::OpenArgs),
     /// Look for what would keep a shop from running
     Doctor(doctor::DoctorArgs),
+    /// Tell and run the stories of the shop
+    #[command(subcommand)]
+    Walkthrough(walkthrough::WalkthroughCommand),
+    /// List and check the numbers that the documentation states
+    #[command(subcommand)]
+    Claims(claims::ClaimsCommand),
+    /// Measure the shop on this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Explain the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -56,6 +68,9 @@ impl Command {
             Self::Logs(_) => "logs".into(),
             Self::Open(_) => "open".into(),
             Self::Doctor(_) => "doctor".into(),
+            Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
+            Self::Claims(command) => format!("claims {}", command.word()),
+            Self::Bench(command) => format!("bench {}", command.word()),
             Self::Config(command) => format!("config {}", command.word()),
             Self::Completion(_) => "completion".into(),
             Self::Man(_) => "man".into(),
@@ -75,6 +90,9 @@ impl Command {
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Doctor(args) => doctor::run(args, context)?,
+            Self::Walkthrough(command) => walkthrough::run(command, context)?,
+            Self::Claims(command) => claims::run(command, context)?,
+            Self::Bench(command) => bench::run(command, context)?,
             Self::Config(command) => config::run(command, context)?,
             Self::Completion(args) => completion::run(&args, context),
             Self::Man(args) => man::run(&args, context)?,

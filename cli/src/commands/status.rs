@@ -98,15 +98,11 @@ fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
 
 /// The parts that keep the shop from being ready, as `/readyz` names them.
 fn not_ready(readiness: &Value) -> Vec<(String, String)> {
-    let Some(checks) = readiness.get("checks").and_then(Value::as_object) else { return Vec::new() };
-    let state = |value: &Value| {
-        let status = value.get("status").unwrap_or(value);
-        status.as_str().map_or_else(|| status.to_string(), str::to_owned)
-    };
+    let text = |check: &Value, field: &str| check[field].as_str().unwrap_or_default().to_owned();
+    let checks = readiness["checks"].as_array().into_iter().flatten();
     checks
-        .iter()
-        .map(|(name, value)| (name.clone(), state(value)))
-        .filter(|(_, state)| !matches!(state.as_str(), "ok" | "true" | "ready" | "up"))
+        .filter(|check| check["ok"] != true)
+        .map(|check| (text(check, "name"), text(check, "reason")))
         .collect()
 }
 
@@ -169,7 +165,10 @@ mod tests {
 
     #[test]
     fn only_what_is_not_ready_is_named() {
-        let readiness = json!({"checks": {"storage": "ok", "order": {"status": "draining"}}});
-        assert_eq!(not_ready(&readiness), [("order".to_owned(), "draining".to_owned())]);
+        let readiness = json!({"status": "not_ready", "checks": [
+            {"name": "storage", "ok": true},
+            {"name": "up", "ok": false, "reason": "starting or stopping"},
+        ]});
+        assert_eq!(not_ready(&readiness), [("up".to_owned(), "starting or stopping".to_owned())]);
     }
 }

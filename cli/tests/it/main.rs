@@ -1,6 +1,7 @@
 //! What a person or a script meets: the built binary, driven from outside.
 
 mod architecture;
+mod claims;
 mod errors;
 mod exit_codes;
 mod help;

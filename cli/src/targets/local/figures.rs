@@ -9,11 +9,11 @@ use crate::wire;
 /// What a glance wants to know. A figure that the metrics do not have is absent, not zero.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Figures {
-    /// Orders placed since the process started, in any state.
+    /// Orders confirmed since the process started.
     pub orders: Option<u64>,
     /// Sagas that run or wait.
     pub sagas_in_flight: Option<u64>,
-    /// Requests that ended in a 5xx.
+    /// Requests that the gateway answered with a 5xx.
     pub errors: Option<u64>,
 }
 
@@ -22,9 +22,11 @@ impl Figures {
     #[must_use]
     pub fn from_metrics(text: &str) -> Self {
         Self {
-            orders: sum(text, "orders_total", |_| true),
+            orders: sum(text, "orders_total", |labels| labels.contains("status=\"confirmed\"")),
             sagas_in_flight: sum(text, "saga_inflight", |_| true),
-            errors: sum(text, "http_requests_total", |labels| labels.contains("status=\"5")),
+            errors: sum(text, "http_requests_total", |labels| {
+                labels.contains("service=\"gateway\"") && labels.contains("status=\"5")
+            }),
         }
     }
 
@@ -87,14 +89,15 @@ orders_total_created 9
 # TYPE saga_inflight gauge
 saga_inflight 3
 # TYPE http_requests counter
-http_requests_total{route=\"/v1/orders\",status=\"201\"} 8
-http_requests_total{route=\"/v1/orders\",status=\"503\"} 2
+http_requests_total{service=\"gateway\",route=\"/v1/orders\",status=\"201\"} 8
+http_requests_total{service=\"gateway\",route=\"/v1/orders\",status=\"503\"} 2
+http_requests_total{service=\"order\",route=\"/v1/orders\",status=\"503\"} 2
 ";
 
     #[test]
     fn figures_are_sums_over_labels() {
         let figures = Figures::from_metrics(METRICS);
-        assert_eq!(figures.line(), "orders 8 · sagas in flight 3 · errors 2");
+        assert_eq!(figures.line(), "orders 7 · sagas in flight 3 · errors 2");
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! A shop of its own for one measurement, in a process of its own, on a folder that is removed afterwards.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use hyper::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::config::Engine;
+use crate::failure::{Exit, Failure};
+use crate::targets::local::launch::{Launched, launch};
+use crate::wire::Connection;
+
+/// How long a shop may take to become ready before the measurement gives up.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a shop may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where and on what a measurement takes place.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The folder that the measurement's own folders are made in.
+    pub folder: PathBuf,
+    /// What keeps the data.
+    pub engine: Engine,
+}
+
+/// A data folder that is removed at the end.
+#[derive(Debug)]
+pub(super) struct Folder(PathBuf);
+
+/// A shop that runs; it is stopped when this is dropped.
+#[derive(Debug)]
+pub(super) struct Shop {
+    launched: Launched,
+}
+
+impl Ground {
+    /// A fresh data folder.
+    pub(super) fn folder(&self, name: &str) -> Folder {
+        Folder(self.folder.join(format!("bench-{}-{name}", std::process::id())))
+    }
+
+    /// Starts a shop on `folder`, without rate limits, and waits until it is ready.
+    pub(super) fn start(&self, folder: &Folder) -> anyhow::Result<Shop> {
+        let engine = self.engine.to_string();
+        let words = ["--port", "0", "--limits", "none", "--engine", &engine].map(OsString::from);
+        let launched = launch(&folder.0, &words, START_TIMEOUT, |_| ())?;
+        Ok(Shop { launched })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed is left for a person to look at.
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+impl Shop {
+    /// Where it answers.
+    pub(super) fn url(&self) -> String {
+        self.launched.text("/url")
+    }
+
+    /// The process.
+    pub(super) fn pid(&self) -> u32 {
+        self.launched.child.id()
+    }
+
+    /// The moment before its process was made.
+    pub(super) fn began(&self) -> Instant {
+        self.launched.began
+    }
+
+    /// From the making of its process to its `ready`.
+    pub(super) fn took(&self) -> Duration {
+        self.launched.took
+    }
+
+    /// Signs in as the admin that this start made, and adds `quantity` of each of `skus` to the stock.
+    pub(super) async fn receive_stock(&self, skus: &[String], quantity: u64) -> anyhow::Result<()> {
+        let admin = json!({
+            "email": self.launched.text("/admin/email"),
+            "password": self.launched.text("/admin/password"),
+        });
+        let mut connection = Connection::open(&self.url()).await?;
+        let reply = connection.send(Method::POST, "/v1/auth/login", &[], Some(&admin)).await?;
+        let answer = reply.json();
+        let token = answer["access_token"]
+            .as_str()
+            .with_context(|| format!("could not sign in as the admin: {} {}", reply.status, reply.text()))?;
+        let bearer = format!("Bearer {token}");
+        for sku in skus {
+            let path = format!("/v1/admin/stock/{sku}/receive");
+            let key = format!("bench-{}-{sku}", self.pid());
+            let headers = [("authorization", bearer.as_str()), ("idempotency-key", key.as_str())];
+            let body = json!({"quantity": quantity, "reason": "bench"});
+            let reply = connection.send(Method::POST, &path, &headers, Some(&body)).await?;
+            anyhow::ensure!(
+                reply.status.is_success(),
+                "could not receive stock of {sku}: {} {}",
+                reply.status,
+                reply.text()
+            );
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
+        ask_to_stop(&self.launched.child);
+        let began = Instant::now();
+        while self.launched.child.try_wait()?.is_none() {
+            if began.elapsed() > STOP_TIMEOUT {
+                return Err(
+                    Failure::new(Exit::Timeout, "E-BENCH-STOP", "the shop did not stop in time").into()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        // Gone already when it was stopped; otherwise the measurement failed and nobody needs it any more.
+        self.launched.child.kill().ok();
+        self.launched.child.wait().ok();
+    }
+}
+
+fn ask_to_stop(child: &Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // A process that is gone meanwhile is what was wanted.
+        kill_process(pid, Signal::TERM).ok();
+    }
+}

@@ -1,0 +1,58 @@
+//! What the system says about a process. Absent where the system does not say.
+
+use std::time::Duration;
+
+/// The memory of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Resident now.
+    pub(super) resident_kib: u64,
+    /// The most that ever was.
+    pub(super) peak_kib: u64,
+}
+
+/// The memory of `pid`.
+pub(super) fn memory(pid: u32) -> Option<Memory> {
+    parse_memory(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+/// The processor time that `pid` has used, in user and in system.
+pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
+    let ticks = parse_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    let ticks_a_second = rustix::param::clock_ticks_per_second().max(1);
+    Some(Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_a_second))
+}
+
+fn parse_memory(status: &str) -> Option<Memory> {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some(Memory { resident_kib: field("VmRSS")?, peak_kib: field("VmHWM")? })
+}
+
+/// utime and stime: fields 14 and 15, counted after the name, which may hold anything.
+fn parse_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    ticks(11)?.checked_add(ticks(12)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_brackets_confuses_nothing() {
+        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 0 0 20 0 4 0 100 1000 200";
+        assert_eq!(parse_ticks(stat), Some(12));
+    }
+
+    #[test]
+    fn memory_is_read_in_kibibytes() {
+        let status = "Name:\tx\nVmPeak:\t  999 kB\nVmHWM:\t  300 kB\nVmRSS:\t  200 kB\n";
+        assert_eq!(parse_memory(status), Some(Memory { resident_kib: 200, peak_kib: 300 }));
+        assert_eq!(parse_memory("Name:\tx\n"), None);
+    }
+}

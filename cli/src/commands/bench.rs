@@ -1,0 +1,113 @@
+//! `shopctl bench`: measures a shop of its own on this machine.
+
+use clap::{Args, Subcommand};
+
+use super::duration::Span;
+use crate::bench::checkout::Load;
+use crate::bench::{Ground, checkout, memory, start};
+use crate::config::{Engine, Overrides};
+use crate::context::Context;
+use crate::output::Report;
+
+/// The words of `bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Time from an empty folder to the first confirmed order
+    Start(StartArgs),
+    /// Memory of the whole shop after some orders, idle
+    Memory(MemoryArgs),
+    /// Orders a second, whole saga, on the disk before the answer
+    Checkout(CheckoutArgs),
+}
+
+/// What every measurement may be told.
+#[derive(Debug, Args)]
+pub(super) struct GroundArgs {
+    /// What keeps the shop's data; postgres takes its address from SHOPCTL_DATABASE_URL
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
+}
+
+/// The words of `bench start`.
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// How many times; the middle one counts
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+}
+
+/// The words of `bench memory`.
+#[derive(Debug, Args)]
+pub struct MemoryArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// Orders before it rests
+    #[arg(long, default_value_t = 100)]
+    orders: u32,
+    /// How long it rests after its last saga
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    idle: Span,
+}
+
+/// The words of `bench checkout`.
+#[derive(Debug, Args)]
+pub struct CheckoutArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// Buyers at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    buyers: u32,
+    /// Orders that are measured
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    orders: u32,
+    /// Orders before the clock runs
+    #[arg(long, default_value_t = 1_000)]
+    warm_up: u32,
+    /// Threads of the driver
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Orders a second under which the command ends with 14
+    #[arg(long, value_name = "RATE")]
+    at_least: Option<f64>,
+}
+
+impl BenchCommand {
+    /// The second word.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "start",
+            Self::Memory(_) => "memory",
+            Self::Checkout(_) => "checkout",
+        }
+    }
+}
+
+pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Result<Report> {
+    let (env, printer) = (&context.env, context.printer);
+    match command {
+        BenchCommand::Start(args) => start::run(&ground(&args.ground, context)?, args.rounds, env, printer),
+        BenchCommand::Memory(args) => {
+            memory::run(&ground(&args.ground, context)?, args.orders, args.idle.duration(), env, printer)
+        }
+        BenchCommand::Checkout(args) => {
+            let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+            let load = Load {
+                buyers: count(args.buyers),
+                orders: count(args.orders),
+                warm_up: count(args.warm_up),
+                threads: count(args.threads),
+                at_least: args.at_least,
+            };
+            checkout::run(&ground(&args.ground, context)?, load, env, printer)
+        }
+    }
+}
+
+/// Beside the data of the shop, so that the disk is the one that would be used.
+fn ground(args: &GroundArgs, context: &Context<'_>) -> anyhow::Result<Ground> {
+    let settings = context.settings(&Overrides { engine: args.engine, ..Overrides::default() })?;
+    let folder = settings.data_dir.parent().unwrap_or(&settings.data_dir).to_owned();
+    Ok(Ground { folder, engine: settings.engine })
+}
