@@ -3,6 +3,7 @@
 //! A request that reaches a handler always carries a [`Context`]: the gateway makes it, an in-process call hands it
 //! on, and a call over a socket carries it in a signed envelope ([`envelope`]).
 
+pub mod address;
 pub mod client;
 pub mod context;
 pub mod endpoint;

@@ -11,7 +11,6 @@
 //! # Adding a page
 //! One template under `templates/<area>/`, one handler file under `<area>/`, one line in that area's `router`.
 
-pub mod address;
 pub mod assets;
 pub mod cookies;
 pub mod failure;

@@ -18,12 +18,12 @@ use futures_util::future::BoxFuture;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use super::address::segment;
 use super::cookies::Cookies;
 use super::failure;
 use super::fields::Fields;
 use super::page::{self, Flash, Page, Tone};
 use crate::capabilities::Capabilities;
+use crate::http::address::segment;
 use crate::http::{Code, Context, Problem, extract};
 use crate::services::order::client::OrderClient;
 use crate::services::payment::client::PaymentClient;

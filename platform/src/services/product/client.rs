@@ -10,6 +10,7 @@ use axum::http::Method;
 use serde::Serialize;
 
 pub use super::wire::*;
+use crate::http::address::{segment, with_query};
 use crate::http::{CallError, Context, Endpoint, Page, PageQuery};
 use crate::vocabulary::OrderId;
 
@@ -247,37 +248,9 @@ impl ProductClient {
     }
 }
 
-fn with_query<Q: Serialize + ?Sized>(path: &str, query: &Q) -> Result<String, CallError> {
-    let query = serde_urlencoded::to_string(query).map_err(|error| CallError::Refused(error.to_string()))?;
-    Ok(if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") })
-}
-
-/// Escapes what is not plain in a path's segment, so that a slug from outside cannot leave its place.
-fn segment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'~')
-            || (byte == b'.' && text != "." && text != "..")
-        {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_segment_stays_in_its_place() {
-        assert_eq!(segment("linen-shirt"), "linen-shirt");
-        assert_eq!(segment("../x?y#z ü"), "..%2Fx%3Fy%23z%20%C3%BC");
-        assert_eq!(segment(".."), "%2E%2E");
-    }
 
     #[test]
     fn a_query_names_only_what_was_asked() {

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::http::address::query;
 use crate::http::{CallError, PageQuery, Path, Problem, Query};
 use crate::services::order::client::OrderFilter;
 use crate::vocabulary::OrderId;
-use crate::web::address::query;
 use crate::web::failure::full_sentence;
 use crate::web::page::{self, Page, Tone, redirect};
 use crate::web::view::{Moment, OrderView, STREAMED_EVENTS};

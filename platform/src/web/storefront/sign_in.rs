@@ -7,9 +7,9 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::cart;
+use crate::http::address::segment;
 use crate::http::{Code, Problem, Query};
 use crate::services::user::client::{Login, Register, Session};
-use crate::web::address::segment;
 use crate::web::failure::full_sentence;
 use crate::web::fields::Fields;
 use crate::web::page::{Page, Tone, is_local, redirect};

@@ -1,7 +1,7 @@
 //! Products as they stand on the shelf.
 
+use crate::http::address::query;
 use crate::services::product::client::ProductCard;
-use crate::web::address::query;
 use crate::web::page::Tone;
 
 /// What is said about stock. Exact counts are only told when they matter to the buyer.
