@@ -103,8 +103,14 @@ impl Hashing {
 impl HashingThread {
     /// The hash of a new password, which [`super::model::check_password`] let pass.
     pub async fn hash(&self, password: &str) -> Result<String, Problem> {
+        if password.len() > PASSWORD_BYTES_MAX {
+            return Err(Problem::invalid(
+                "/password",
+                format!("a password has at most {PASSWORD_BYTES_MAX} bytes"),
+            ));
+        }
         let (password, cost) = (password.to_owned(), self.cost);
-        let hashed = tokio::task::spawn_blocking(move || bcrypt::non_truncating_hash(password, cost)).await;
+        let hashed = tokio::task::spawn_blocking(move || bcrypt::hash(password, cost)).await;
         match hashed {
             Ok(Ok(hash)) => Ok(hash),
             Ok(Err(error)) => Err(Problem::internal(&error)),

@@ -129,7 +129,7 @@ pub fn check_address(address: NewAddress) -> Result<NewAddress, Vec<FieldError>>
 /// each one, from half a minute to a quarter of an hour.
 #[must_use]
 pub fn locked_until(failures: i64, now: Timestamp) -> Option<Timestamp> {
-    let over = failures - FAILURES_FREE - 1;
+    let over = failures.min(100) - FAILURES_FREE - 1;
     let doublings = u32::try_from(over).ok()?.min(16);
     Some(clock::add(now, (LOCK_FIRST * 2u32.pow(doublings)).min(LOCK_MAX)))
 }
@@ -166,7 +166,7 @@ mod tests {
         assert!(check_password("/password", &"x".repeat(72)).is_none());
         assert!(check_password("/password", &"x".repeat(73)).is_some());
         assert!(check_password("/password", &"é".repeat(37)).is_some());
-        assert!(check_password("/password", "12345\0789").is_some());
+        assert!(check_password("/password", "1234567\0").is_some());
     }
 
     #[test]

@@ -70,7 +70,6 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// The routes.
-#[must_use]
 pub fn router(users: Users) -> Router {
     Router::new()
         .route("/v1/auth/register", post(sessions::register))
