@@ -14,6 +14,8 @@ pub mod capabilities;
 pub mod config;
 pub mod http;
 pub mod manifest;
+pub mod resilience;
+pub mod sandbox;
 pub mod secrets;
 pub mod services;
 pub mod storage;

@@ -8,4 +8,5 @@
 mod architecture;
 mod buses;
 mod engines;
+mod fakepay;
 mod user;

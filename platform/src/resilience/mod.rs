@@ -1,0 +1,3 @@
+//! How the shop bears the failures of others: one file per means.
+
+pub mod retry;
