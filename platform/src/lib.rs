@@ -10,6 +10,7 @@
 //! become a running shop.
 
 pub mod bus;
+pub mod cache;
 pub mod capabilities;
 pub mod config;
 pub mod http;

@@ -3,17 +3,15 @@
 //! They are drawn on the server and work without JavaScript. They speak to the services' clients only, on behalf of
 //! whoever looks, and they own nothing: what a page shows was true when the service said it.
 //!
-//! * [`visit`]: one request of a browser: session, cart, messages, forms.
+//! * [`visit`]: one request of a browser: session, cart, messages, forms. [`address`]: links made of what was typed.
 //! * [`page`], [`assets`], [`icon`](fn@icon), [`failure`]: the frame around every page, and the headers that protect it.
 //! * [`cookies`], [`fields`]: what a browser sends. [`view`]: what templates read, and the words for it.
-//! * [`storefront`], [`admin`]: the pages, one file per thing one would name aloud.
+//! * [`storefront`]: the pages, one file per thing one would name aloud.
 //!
 //! # Adding a page
 //! One template under `templates/<area>/`, one handler file under `<area>/`, one line in that area's `router`.
 
-pub mod admin;
 pub mod assets;
-pub mod chart;
 pub mod cookies;
 pub mod failure;
 pub mod fields;
@@ -40,7 +38,6 @@ pub use visit::{Verify, Web};
 pub fn router(capabilities: &Capabilities, verify: Verify) -> Router {
     let web = Web::new(capabilities, verify);
     let pages = storefront::router()
-        .merge(admin::router())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn_with_state(web.clone(), visit::welcome))

@@ -1,7 +1,11 @@
 //! The shapes that travel: what the product service is asked and what it answers. Siblings know them through
 //! [`super::client`].
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::vocabulary::{Money, OrderId, ProductId, Timestamp};
 
@@ -159,13 +163,13 @@ pub struct ProductQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
     /// At least this price, in minor units.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "blank_is_none", skip_serializing_if = "Option::is_none")]
     pub min_price: Option<i64>,
     /// At most this price, in minor units.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "blank_is_none", skip_serializing_if = "Option::is_none")]
     pub max_price: Option<i64>,
     /// Only what can be bought now (true), or only what is sold out (false).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "blank_is_none", skip_serializing_if = "Option::is_none")]
     pub in_stock: Option<bool>,
     /// `relevance` (the default with `q`), `price`, `-price`, `newest` (the default without).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,7 +178,7 @@ pub struct ProductQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// 1 to 100, default 20.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "blank_is_none", skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
     /// What the page before answered as `next_cursor`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -381,4 +385,15 @@ pub struct Movement {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// A form sends a field that was left empty as an empty text.
+fn blank_is_none<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text.as_deref().map(str::trim) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|error| D::Error::custom(format!("`{text}`: {error}"))),
+    }
 }

@@ -1,0 +1,107 @@
+//! What anybody may read. Answers are kept serialised: a hit costs a look-up and the bytes.
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+
+use crate::http::{Path, Problem};
+use crate::services::product::search::Search;
+use crate::services::product::store::Store;
+use crate::services::product::wire::ProductQuery;
+
+/// Longer questions are answered, but not kept: a key must not be a way to fill the memory.
+const KEY_BYTES_MAX: usize = 512;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// A browser may keep it but asks whether it still holds: the stock on it changes.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+pub(super) async fn list(
+    State(store): State<Store>,
+    RawQuery(raw): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let raw = raw.unwrap_or_default();
+    let load = || {
+        let (store, raw) = (store.clone(), raw.clone());
+        async move { store.list(&parse(&raw)?).await }
+    };
+    let key = format!("list?{raw}");
+    if key.len() > KEY_BYTES_MAX {
+        let loaded = load().await?;
+        let etag = crate::cache::etag(&loaded.body);
+        return Ok(answer(&headers, JSON, REVALIDATE, etag, loaded.body));
+    }
+    let entry = store.cache.get_or_load(&key, store.cache_life, load).await?;
+    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+}
+
+fn parse(raw: &str) -> Result<Search, Problem> {
+    let query: ProductQuery =
+        serde_urlencoded::from_str(raw).map_err(|error| Problem::invalid("/", error.to_string()))?;
+    Search::public(&query)
+}
+
+pub(super) async fn detail(
+    State(store): State<Store>,
+    Path(slug): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if slug.len() > 80 {
+        return Err(Problem::not_found("product"));
+    }
+    let load = || {
+        let (store, slug) = (store.clone(), slug.clone());
+        async move { store.detail(&slug).await }
+    };
+    let entry = store.cache.get_or_load(&format!("product/{slug}"), store.cache_life, load).await?;
+    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+}
+
+pub(super) async fn categories(State(store): State<Store>, headers: HeaderMap) -> Result<Response, Problem> {
+    let load = || {
+        let store = store.clone();
+        async move { store.categories().await }
+    };
+    let entry = store.cache.get_or_load("categories", store.cache_life, load).await?;
+    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+}
+
+/// 200 with the body, or 304 when the caller has it.
+fn answer(
+    request: &HeaderMap,
+    content_type: HeaderValue,
+    cache_control: HeaderValue,
+    etag: HeaderValue,
+    body: Bytes,
+) -> Response {
+    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| matches(known, &etag));
+    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(body) });
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, cache_control);
+    headers.insert(header::ETAG, etag);
+    response
+}
+
+fn matches(known: &HeaderValue, etag: &HeaderValue) -> bool {
+    let (Ok(known), Ok(etag)) = (known.to_str(), etag.to_str()) else { return false };
+    known.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_found_in_a_list_and_when_it_was_weakened_on_the_way() {
+        let etag = HeaderValue::from_static("\"abc\"");
+        let knows = |known: &'static str| matches(&HeaderValue::from_static(known), &etag);
+        assert!(knows("\"abc\"") && knows("\"x\", W/\"abc\"") && knows("*"));
+        assert!(!knows("\"abcd\"") && !knows("abc"));
+    }
+}
