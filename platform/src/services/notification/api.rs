@@ -29,12 +29,28 @@ const REASON_CHARS_MAX: usize = 500;
 #[derive(OpenApi)]
 #[openapi(
     paths(
-        list, show, redeliver, preferences, set_preferences,
-        queues::queues, queues::dead_letters, queues::redrive, queues::discard
+        list,
+        show,
+        redeliver,
+        preferences,
+        set_preferences,
+        queues::queues,
+        queues::dead_letters,
+        queues::redrive,
+        queues::discard
     ),
     components(schemas(
-        Delivery, DeliveryDetail, FailedAttempt, Reason, Preferences,
-        DeadLetter, DeadLetterAction, DeadLettersMoved, Queue, Outbox, Queues
+        Delivery,
+        DeliveryDetail,
+        FailedAttempt,
+        Reason,
+        Preferences,
+        DeadLetter,
+        DeadLetterAction,
+        DeadLettersMoved,
+        Queue,
+        Outbox,
+        Queues
     ))
 )]
 struct Api;

@@ -5,9 +5,7 @@ use serde_json::json;
 
 use super::Notifications;
 use super::api::{checked_reason, cursor_of};
-use super::client::{
-    DeadLetter, DeadLetterAction, DeadLetterQuery, DeadLettersMoved, Outbox, Queue, Queues,
-};
+use super::client::{DeadLetter, DeadLetterAction, DeadLetterQuery, DeadLettersMoved, Outbox, Queue, Queues};
 use super::store::{self, Deed};
 use crate::bus::{self, DeadLetterFilter};
 use crate::http::{Context, Json, Page, PageQuery, Problem, Query, SignedIn};
@@ -155,12 +153,7 @@ async fn note(
         "ids": action.ids, "queue": action.queue, "kind": action.kind, "reason": action.reason.trim(),
     });
     let mut batch = Batch::new();
-    store::audit(
-        &mut batch,
-        &service.env,
-        context,
-        Deed { action: deed, subject, before: json!({}), after },
-    );
+    store::audit(&mut batch, &service.env, context, Deed { action: deed, subject, before: json!({}), after });
     service.db.write(batch).await?;
     Ok(())
 }

@@ -6,37 +6,33 @@ use crate::storage::Batch;
 use crate::telemetry::{Attribute, SpanKind};
 use crate::vocabulary::Event;
 
-use super::model::{self, Unusable};
-use super::{NAME, Notifications, store};
+use super::{NAME, Notifications, model, store};
 use crate::http::Context;
 
 impl Notifications {
     /// The effects of one event. An event that nobody can be told of is poison: it waits among the dead letters for
     /// whoever publishes it.
-    pub(super) async fn react(&self, event: Event) -> Result<Batch, HandleError> {
+    pub(super) async fn react(&self, mut event: Event) -> Result<Batch, HandleError> {
         let Some(message) = model::message_of(&event) else { return Ok(Batch::new()) };
-        let parent = Context::resumed(
-            NAME,
-            &self.env,
-            event.request_id.as_deref(),
-            event.traceparent.as_deref(),
-        );
+        let (request_id, traceparent) = (event.request_id.as_deref(), event.traceparent.as_deref());
+        let parent = Context::resumed(NAME, &self.env, request_id, traceparent);
         let mut span = self.telemetry.start(NAME, SpanKind::Consumer, "notify", &parent);
         span.word(Attribute::Event, message.event);
         if let Some(order_id) = model::order_of(&event) {
             span.note_order(order_id);
         }
-        let recipient = model::recipient(&event).map_err(|unusable: Unusable| {
-            span.fail(match unusable {
-                Unusable::NoRecipient => "no recipient",
-                Unusable::BadRecipient(_) => "bad recipient",
-            });
-            HandleError::poison(unusable)
-        })?;
         // Whatever sends it hangs below this span, not beside it.
-        let event = Event { traceparent: Some(span.context().traceparent.to_string()), ..event.clone() };
-        let batch = store::tell(&self.env, &event, message, recipient, &self.channel_names());
-        self.wake_senders();
-        Ok(batch)
+        event.traceparent = Some(span.context().traceparent.to_string());
+        match model::recipient(&event) {
+            Ok(recipient) => {
+                let batch = store::tell(&self.env, &event, message, recipient, &self.channel_names());
+                self.wake_senders();
+                Ok(batch)
+            }
+            Err(unusable) => {
+                span.mark_failed();
+                Err(HandleError::poison(unusable))
+            }
+        }
     }
 }

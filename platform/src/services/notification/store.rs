@@ -300,7 +300,8 @@ fn delivery_row(row: &Row) -> Result<Delivery, StorageError> {
 
 /// The tries of a delivery that failed, oldest first.
 pub(super) async fn failed_attempts(db: &Db, id: DeliveryId) -> Result<Vec<FailedAttempt>, StorageError> {
-    let sql = "SELECT n, at, code, reason, took_ms FROM notification_attempts WHERE delivery_id = $1 ORDER BY n";
+    let sql =
+        "SELECT n, at, code, reason, took_ms FROM notification_attempts WHERE delivery_id = $1 ORDER BY n";
     let attempt = |row: &Row| {
         Ok(FailedAttempt {
             n: row.get("n")?,

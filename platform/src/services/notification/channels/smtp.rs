@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Channel, ChannelSpec, Letter, Outcome};
 use crate::config::SmtpConfig;
 use crate::telemetry::redaction;
-use crate::vocabulary::Env;
+use crate::vocabulary::{Env, Timestamp, clock};
 
 /// Connections at once.
 const CONNECTIONS_MAX: u32 = 4;
@@ -53,8 +53,9 @@ struct SmtpChannel {
 
 impl SmtpChannel {
     fn new(env: Env, sender: &str, server: &SmtpConfig) -> anyhow::Result<Self> {
-        let sender: Mailbox =
-            sender.parse().with_context(|| format!("`{sender}` is not a sender like `Shop <shop@example.com>`"))?;
+        let sender: Mailbox = sender
+            .parse()
+            .with_context(|| format!("`{sender}` is not a sender like `Shop <shop@example.com>`"))?;
         let tls = if server.tls {
             Tls::Required(TlsParameters::new(server.host.clone()).context("cannot prepare TLS for mails")?)
         } else {
@@ -81,7 +82,7 @@ impl SmtpChannel {
             .to(Mailbox::new(None, to))
             .subject(&letter.subject)
             .message_id(Some(format!("<{}@{}>", letter.message_id, self.sender.email.domain())))
-            .date(SystemTime::from(self.env.now()))
+            .date(SystemTime::UNIX_EPOCH + clock::since(Timestamp::UNIX_EPOCH, self.env.now()))
             .header(ContentType::TEXT_PLAIN)
             .body(letter.body.clone())
             .map_err(|error| refused(error.to_string()))
@@ -126,14 +127,14 @@ impl Channel for SmtpChannel {
         // The first that finds the server away spares the others the wait.
         let away = CancellationToken::new();
         Box::pin(async move {
-            stream::iter(letters)
-                .map(|letter| {
+            stream::iter(0..letters.len())
+                .map(|at| {
                     let away = &away;
                     async move {
                         if stop.is_cancelled() || away.is_cancelled() {
                             return Outcome::Untried;
                         }
-                        let outcome = self.send(letter).await;
+                        let outcome = self.send(&letters[at]).await;
                         if matches!(outcome, Outcome::Away { .. }) {
                             away.cancel();
                         }

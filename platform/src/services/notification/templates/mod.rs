@@ -166,6 +166,9 @@ mod tests {
 
     #[test]
     fn an_unknown_locale_reads_english() {
-        assert_eq!(render("user_locked", "fr", &everything()).expect("rendered").template, "user_locked.en.1");
+        assert_eq!(
+            render("user_locked", "fr", &everything()).expect("rendered").template,
+            "user_locked.en.1"
+        );
     }
 }
