@@ -10,4 +10,5 @@ mod buses;
 mod engines;
 mod fakepay;
 mod product;
+mod product_catalogue;
 mod user;

@@ -23,11 +23,12 @@ pub(super) async fn sweep(store: Store, stop: CancellationToken) {
 
 /// Makes the cache stale whenever the catalogue's version went up, whoever did it.
 pub(super) async fn follow(store: Store, stop: CancellationToken) {
-    let mut seen = None;
+    let mut seen: Option<i64> = None;
     while pause(FOLLOW_EVERY, &stop).await {
         match store.catalogue_version().await {
             Ok(version) => {
-                if seen.is_some_and(|seen| seen != version) {
+                // The first look counts as a change too: pages may have been kept before it.
+                if seen != Some(version) {
                     store.catalogue_changed();
                 }
                 seen = Some(version);

@@ -1,0 +1,550 @@
+//! The product service on every engine: the catalogue, its search, its pages, its edits, its cache.
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use platform::http::{Code, PageQuery, Problem};
+use platform::services::Mounted;
+use platform::services::product::SERVICE;
+use platform::services::product::client::{
+    NewProduct, NewVariant, ProductClient, ProductPatch, ProductQuery, ProductStatus,
+};
+use platform::vocabulary::{Currency, Money, OrderId, Role};
+
+use crate::product::{World, new_product, on_every_engine, problem, to_lines, variant};
+
+impl World {
+    async fn add(&self, product: &NewProduct) {
+        self.client.create(&self.staff(Role::Merchandiser), product).await.unwrap();
+    }
+
+    async fn slugs(&self, query: ProductQuery) -> Vec<String> {
+        let page = self.client.list(&self.anybody(), &query).await.unwrap();
+        page.items.into_iter().map(|item| item.slug).collect()
+    }
+
+    async fn find(&self, q: &str) -> Vec<String> {
+        self.slugs(ProductQuery { q: Some(q.to_owned()), ..ProductQuery::default() }).await
+    }
+
+    async fn get(&self, path: &str, known: Option<&str>) -> (StatusCode, axum::http::HeaderMap, String) {
+        let mut request = Request::builder().uri(path);
+        if let Some(known) = known {
+            request = request.header(header::IF_NONE_MATCH, known);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let endpoint = self.capabilities.endpoint("product");
+        let (parts, body) = endpoint.send(&self.anybody(), request).await.unwrap().into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn refused(&self, path: &str) -> Problem {
+        let (_, _, body) = self.get(path, None).await;
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+fn described(slug: &str, title: &str, category: &str, description: &str) -> NewProduct {
+    let sku = slug.to_uppercase();
+    NewProduct {
+        description: description.into(),
+        ..new_product(slug, title, category, vec![variant(&sku, 1000)])
+    }
+}
+
+#[tokio::test]
+async fn a_search_finds_words_beginnings_and_accents_and_weighs_fields() {
+    on_every_engine(async |world| {
+        world.add(&described("a", "Green Tea", "tea", "From the first harvest.")).await;
+        world.add(&described("b", "Porcelain Teapot", "kitchen", "Keeps a pot of green tea warm.")).await;
+        world.add(&described("c", "Wool Scarf", "clothing", "Green, and soft as a teasel is not.")).await;
+        world.add(&described("d", "Crème Brûlée Set", "kitchen", "Six ramekins and a torch, 500ml.")).await;
+        // A whole word in the title before one that begins there; keywords (the category) count; then descriptions.
+        assert_eq!(world.find("tea").await, ["a", "b", "c"]);
+        assert_eq!(world.find("TEAP").await, ["b"]);
+        // Every word must be found; where does not matter.
+        assert_eq!(world.find("green tea").await, ["a", "b", "c"]);
+        assert_eq!(world.find("tea pot warm").await, ["b"]);
+        assert_eq!(world.find("creme brulee").await, ["d"]);
+        assert_eq!(world.find("CRÈME-brûl").await, ["d"]);
+        assert_eq!(world.find("500ml").await, ["d"]);
+        assert_eq!(world.find("kitchen").await, ["d", "b"]);
+        assert_eq!(world.find("tea\" OR title : *").await, Vec::<String>::new());
+        assert_eq!(world.find("'); DROP TABLE product_products; --").await, Vec::<String>::new());
+        assert_eq!(world.find("!!!").await, Vec::<String>::new());
+        assert_eq!(world.find("  ").await.len(), 4);
+        // A SKU is a keyword too.
+        assert_eq!(world.find("D").await, ["d"]);
+
+        let kitchen = ProductQuery {
+            q: Some("tea".into()),
+            category: Some("kitchen".into()),
+            ..ProductQuery::default()
+        };
+        assert_eq!(world.slugs(kitchen).await, ["b"]);
+        let patch = ProductPatch { title: Some("Silk Scarf".into()), ..ProductPatch::default() };
+        world.client.update(&world.staff(Role::Merchandiser), "c", &patch).await.unwrap();
+        assert_eq!((world.find("wool").await.len(), world.find("silk").await), (0, vec!["c".to_owned()]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn prices_stock_and_order_choose_what_is_listed() {
+    on_every_engine(async |world| {
+        for (slug, price_minor, units) in [("a", 300, 1), ("b", 100, 0), ("c", 200, 5), ("d", 200, 0)] {
+            let sku = slug.to_uppercase();
+            let mut variants =
+                vec![variant(&sku, price_minor), variant(&format!("{sku}-XL"), price_minor + 50)];
+            variants[1].active = Some(false);
+            world.add(&new_product(slug, "Thing", "things", variants)).await;
+            if units > 0 {
+                world.receive(&sku, units).await;
+            }
+            // What is not on sale does not make a product available.
+            world.receive(&format!("{sku}-XL"), 7).await;
+        }
+        let sorted = |sort: &str| ProductQuery { sort: Some(sort.into()), ..ProductQuery::default() };
+        assert_eq!(world.slugs(sorted("price")).await, ["b", "c", "d", "a"]);
+        assert_eq!(world.slugs(sorted("-price")).await, ["a", "d", "c", "b"]);
+        assert_eq!(world.slugs(sorted("newest")).await, ["d", "c", "b", "a"]);
+        assert_eq!(
+            world.slugs(ProductQuery { min_price: Some(200), max_price: Some(299), ..sorted("price") }).await,
+            ["c", "d"]
+        );
+        assert_eq!(world.slugs(ProductQuery { in_stock: Some(true), ..sorted("price") }).await, ["c", "a"]);
+        assert_eq!(world.slugs(ProductQuery { in_stock: Some(false), ..sorted("price") }).await, ["b", "d"]);
+        // Empty fields, as a form sends them, ask for nothing.
+        let (status, _, _) = world
+            .get("/v1/products?q=&category=&min_price=&max_price=&in_stock=&sort=&limit=&cursor=", None)
+            .await;
+        assert_eq!(status, StatusCode::OK);
+        for (query, pointer) in [
+            ("sort=title", "/sort"),
+            ("limit=0", "/limit"),
+            ("limit=101", "/limit"),
+            ("min_price=-1", "/min_price"),
+            ("min_price=x", "/"),
+            ("color=red", "/"),
+            ("cursor=x", "/cursor"),
+            ("status=draft", "/status"),
+        ] {
+            let refused = world.refused(&format!("/v1/products?{query}")).await;
+            assert_eq!(
+                (refused.code, refused.errors[0].pointer.as_str()),
+                (Code::ValidationFailed, pointer),
+                "{query}"
+            );
+        }
+    })
+    .await;
+}
+
+/// Walks all pages of `query`, calling `between` after each.
+async fn walk(world: &World, query: ProductQuery, between: impl AsyncFn(usize)) -> Vec<String> {
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    for page in 1.. {
+        let asked = ProductQuery { cursor, limit: Some(3), ..query.clone() };
+        let answer = world.client.list(&world.anybody(), &asked).await.unwrap();
+        seen.extend(answer.items.into_iter().map(|item| item.slug));
+        cursor = answer.next_cursor;
+        if cursor.is_none() {
+            return seen;
+        }
+        between(page).await;
+    }
+    unreachable!("the pages end")
+}
+
+#[tokio::test]
+async fn pages_stay_true_while_products_are_added() {
+    on_every_engine(async |world| {
+        for number in 0..10 {
+            let price_minor = 1000 + 100 * (number % 4);
+            let sku = format!("S{number}");
+            let title = if number % 2 == 0 { "Lamp" } else { "A shade for a lamp" };
+            world
+                .add(&new_product(&format!("p{number}"), title, "light", vec![variant(&sku, price_minor)]))
+                .await;
+        }
+        let mut added = 0;
+        for sort in ["price", "-price", "newest", "relevance"] {
+            for q in [None, Some("lamp".to_owned())] {
+                let query = ProductQuery { q, sort: Some(sort.into()), ..ProductQuery::default() };
+                let before = world.slugs(ProductQuery { limit: Some(100), ..query.clone() }).await;
+                let base = added;
+                let seen = walk(world, query.clone(), async |page| {
+                    for (place, price_minor) in [1, 1150, 9999].into_iter().enumerate() {
+                        let name = format!("n{}-{page}-{place}", base);
+                        let sku = name.to_uppercase();
+                        world
+                            .add(&new_product(&name, "Lamp", "light", vec![variant(&sku, price_minor)]))
+                            .await;
+                    }
+                })
+                .await;
+                added += 1;
+                // Nothing that was there is missed or seen twice, whatever came in between.
+                let old: Vec<_> = seen.iter().filter(|slug| before.contains(slug)).cloned().collect();
+                assert_eq!(old, before, "{query:?}");
+                let mut once = seen.clone();
+                once.sort();
+                once.dedup();
+                assert_eq!(once.len(), seen.len(), "{query:?}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cursor_belongs_to_its_question() {
+    on_every_engine(async |world| {
+        for number in 0..3 {
+            world
+                .add(&new_product(
+                    &format!("p{number}"),
+                    "Lamp",
+                    "light",
+                    vec![variant(&format!("S{number}"), 1)],
+                ))
+                .await;
+        }
+        let (_, _, body) = world.get("/v1/products?limit=1&sort=price", None).await;
+        let page: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let (status, _, _) =
+            world.get(&format!("/v1/products?limit=2&sort=price&cursor={cursor}"), None).await;
+        assert_eq!(status, StatusCode::OK);
+        let refused = world.refused(&format!("/v1/products?limit=2&sort=-price&cursor={cursor}")).await;
+        assert_eq!(refused.errors[0].pointer, "/cursor");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_product_page_has_an_etag_and_follows_every_change_at_once() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5)]).await;
+        let (status, headers, body) = world.get("/v1/products/a-1", None).await;
+        assert_eq!(status, StatusCode::OK);
+        let product: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(product["available"], 5);
+        assert_eq!(product["price"], serde_json::json!({ "amount": 1999, "currency": "USD" }));
+        assert_eq!(product["image"], "/v1/products/a-1/image.svg");
+        assert_eq!(product["variants"][0]["sku"], "A-1");
+        assert_eq!(product["related"], serde_json::json!([]));
+        let etag = headers[header::ETAG].to_str().unwrap().to_owned();
+        let (status, headers, body) = world.get("/v1/products/a-1", Some(&etag)).await;
+        assert_eq!(
+            (status, body.as_str(), headers[header::ETAG].to_str().unwrap()),
+            (StatusCode::NOT_MODIFIED, "", &*etag)
+        );
+
+        let available = async |path: &str| {
+            let (_, _, body) = world.get(path, None).await;
+            let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+            answer.pointer("/items/0").unwrap_or(&answer)["available"].as_i64()
+        };
+        let paths = ["/v1/products/a-1", "/v1/products", "/v1/products?in_stock=true"];
+        let order: OrderId = world.env.id();
+        world.reserve(order, &[("A-1", 2)]).await.unwrap();
+        for path in paths {
+            assert_eq!(available(path).await, Some(3), "{path}");
+        }
+        world.client.release(&world.order(), order).await.unwrap();
+        for path in paths {
+            assert_eq!(available(path).await, Some(5), "{path}");
+        }
+        world.client.adjust(&world.staff(Role::Admin), "A-1", -5, "broken", None).await.unwrap();
+        assert_eq!(available("/v1/products/a-1").await, Some(0));
+        assert_eq!(available("/v1/products?in_stock=true").await, None);
+        let (status, _, _) = world.get("/v1/products/a-1", Some(&etag)).await;
+        assert_eq!(status, StatusCode::OK);
+        let patch = ProductPatch { title: Some("Another thing".into()), ..ProductPatch::default() };
+        world.client.update(&world.staff(Role::Admin), "a-1", &patch).await.unwrap();
+        let detail = world.client.get(&world.anybody(), "a-1").await.unwrap();
+        assert_eq!(detail.card.title, "Another thing");
+        assert_eq!(
+            problem(world.client.get(&world.anybody(), "no-such").await.unwrap_err()).code,
+            Code::NotFound
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_process_hears_of_a_change_of_the_catalogue() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5)]).await;
+        let Mounted { router, jobs, .. } = (SERVICE.mount)(&world.capabilities).await.unwrap();
+        let endpoint = platform::http::Endpoint::in_process("product");
+        endpoint.bind(router);
+        let twin = ProductClient::new(endpoint);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let follow = jobs.into_iter().find(|job| job.name == "product.follow").unwrap();
+        let following = tokio::spawn((follow.run)(stop.clone()));
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
+        let mut title = String::new();
+        for number in 1.. {
+            assert_eq!(
+                twin.get(&world.anybody(), "a-1").await.unwrap().card.title,
+                if number == 1 { "A thing" } else { &title }
+            );
+            title = format!("Title {number}");
+            let patch = ProductPatch { title: Some(title.clone()), ..ProductPatch::default() };
+            world.client.update(&world.staff(Role::Admin), "a-1", &patch).await.unwrap();
+            while twin.get(&world.anybody(), "a-1").await.unwrap().card.title != title {
+                assert!(tokio::time::Instant::now() < deadline, "the other process never heard");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            if number == 2 {
+                break;
+            }
+        }
+        stop.cancel();
+        following.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn related_products_are_of_the_same_category_and_near_in_price() {
+    on_every_engine(async |world| {
+        for (slug, category, price) in [
+            ("a", "x", 100),
+            ("b", "x", 200),
+            ("c", "x", 300),
+            ("d", "x", 900),
+            ("e", "x", 320),
+            ("f", "x", 5000),
+            ("g", "y", 300),
+        ] {
+            world.add(&new_product(slug, slug, category, vec![variant(&slug.to_uppercase(), price)])).await;
+            world.receive(&slug.to_uppercase(), 1).await;
+        }
+        let detail = world.client.get(&world.anybody(), "c").await.unwrap();
+        let related: Vec<_> = detail.related.iter().map(|card| card.slug.as_str()).collect();
+        assert_eq!(related, ["e", "b", "a", "d"]);
+        let categories = world.client.categories(&world.anybody()).await.unwrap().items;
+        let counts: Vec<_> =
+            categories.iter().map(|c| (c.slug.as_str(), c.title.as_str(), c.count)).collect();
+        assert_eq!(counts, [("x", "X", 6), ("y", "Y", 1)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn staff_adds_and_changes_products_and_leaves_a_trace() {
+    on_every_engine(async |world| {
+        let staff = world.staff(Role::Merchandiser);
+        let draft = NewProduct {
+            status: ProductStatus::Draft,
+            ..new_product("tee", "Tee", "clothing", vec![variant("TEE-M", 2000), variant("TEE-L", 2200)])
+        };
+        let created = world.client.create(&staff, &draft).await.unwrap();
+        assert_eq!((created.version, created.price.amount, created.variants.len()), (1, 2000, 2));
+        // A draft is nowhere to be seen, and cannot be bought.
+        assert!(world.slugs(ProductQuery::default()).await.is_empty());
+        assert_eq!(
+            problem(world.client.get(&world.anybody(), "tee").await.unwrap_err()).code,
+            Code::NotFound
+        );
+        let quoted = world.client.quote(&world.order(), &to_lines(&[("TEE-M", 1)])).await;
+        assert_eq!(problem(quoted.unwrap_err()).code, Code::UnknownSku);
+
+        let patch = ProductPatch {
+            slug: Some("tee-shirt".into()),
+            status: Some(ProductStatus::Active),
+            category: Some("shirts".into()),
+            variants: vec![
+                NewVariant { price: Money::new(1500, Currency::USD), ..variant("TEE-L", 0) },
+                variant("TEE-XL", 2500),
+            ],
+            ..ProductPatch::default()
+        };
+        let changed = world.client.update(&staff, "tee", &patch).await.unwrap();
+        assert_eq!((changed.slug.as_str(), changed.version, changed.price.amount), ("tee-shirt", 2, 1500));
+        let prices: Vec<_> = changed.variants.iter().map(|v| (v.sku.as_str(), v.price.amount)).collect();
+        assert_eq!(prices, [("TEE-M", 2000), ("TEE-L", 1500), ("TEE-XL", 2500)]);
+        let quote = world
+            .client
+            .quote(&world.order(), &to_lines(&[("TEE-XL", 1), ("TEE-M", 2), ("TEE-XL", 4)]))
+            .await
+            .unwrap();
+        let lines: Vec<_> = quote
+            .lines
+            .iter()
+            .map(|l| (l.sku.as_str(), l.title.as_str(), l.unit_price.amount, l.available))
+            .collect();
+        assert_eq!(lines, [("TEE-XL", "Tee, TEE-XL", 2500, 0), ("TEE-M", "Tee, TEE-M", 2000, 0)]);
+        let counts = world.numbers("SELECT products AS n FROM product_categories ORDER BY slug").await;
+        assert_eq!(counts, [0, 1]);
+        // The same again changes nothing.
+        let same = world.client.update(&staff, "tee-shirt", &patch).await.unwrap();
+        assert_eq!(same.version, 2);
+
+        let audit =
+            "SELECT action, actor, subject, before, after, request_id FROM product_audit ORDER BY action";
+        let rows = world.capabilities.db.read(audit, vec![]).await.unwrap();
+        let actions: Vec<String> = rows.iter().map(|row| row.get("action").unwrap()).collect();
+        assert_eq!(actions, ["product.created", "product.updated"]);
+        assert_eq!(rows[1].get::<serde_json::Value>("before").unwrap()["slug"], "tee");
+        assert_eq!(rows[1].get::<serde_json::Value>("after").unwrap()["slug"], "tee-shirt");
+        assert!(rows[1].get::<String>("request_id").unwrap().starts_with("req_"));
+        let events = world
+            .capabilities
+            .db
+            .read("SELECT kind, aggregate_seq FROM product_outbox ORDER BY aggregate_seq", vec![])
+            .await
+            .unwrap();
+        let kinds: Vec<(String, i64)> =
+            events.iter().map(|row| (row.get("kind").unwrap(), row.get("aggregate_seq").unwrap())).collect();
+        assert_eq!(kinds, [("product_created".to_owned(), 1), ("product_updated".to_owned(), 2)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_taken_or_changed_meanwhile_is_a_conflict() {
+    on_every_engine(async |world| {
+        let staff = world.staff(Role::Merchandiser);
+        world.add(&new_product("a", "A", "x", vec![variant("A-1", 1)])).await;
+        world.add(&new_product("b", "B", "x", vec![variant("B-1", 1)])).await;
+        let conflict =
+            async |product: NewProduct| problem(world.client.create(&staff, &product).await.unwrap_err());
+        let slug = conflict(new_product("a", "A", "x", vec![variant("C-1", 1)])).await;
+        assert_eq!((slug.code, slug.errors[0].pointer.as_str()), (Code::Conflict, "/slug"));
+        let sku = conflict(new_product("c", "C", "x", vec![variant("C-1", 1), variant("A-1", 1)])).await;
+        assert_eq!((sku.code, sku.errors[0].pointer.as_str()), (Code::Conflict, "/variants/1/sku"));
+        let steal = ProductPatch { variants: vec![variant("A-1", 5)], ..ProductPatch::default() };
+        let stolen = problem(world.client.update(&staff, "b", &steal).await.unwrap_err());
+        assert_eq!(stolen.code, Code::Conflict);
+        let rename = ProductPatch { slug: Some("a".into()), ..ProductPatch::default() };
+        assert_eq!(
+            problem(world.client.update(&staff, "b", &rename).await.unwrap_err()).code,
+            Code::Conflict
+        );
+        assert_eq!(world.numbers("SELECT COUNT(*) AS n FROM product_variants").await, [2]);
+
+        let endpoint = world.capabilities.endpoint("product");
+        let patch = |title: &str, version: &str| {
+            let (body, version) = (serde_json::json!({ "title": title }), version.to_owned());
+            let (endpoint, staff) = (endpoint.clone(), staff.clone());
+            async move {
+                let headers = [("if-match", version.as_str())];
+                endpoint
+                    .call_with::<_, serde_json::Value>(
+                        &staff,
+                        Method::PATCH,
+                        "/v1/admin/products/a",
+                        Some(&body),
+                        &headers,
+                    )
+                    .await
+            }
+        };
+        patch("Alpha", "\"1\"").await.unwrap();
+        let late = problem(patch("Beta", "\"1\"").await.unwrap_err());
+        assert_eq!((late.code, late.extra["reason"].as_str()), (Code::Conflict, Some("changed_meanwhile")));
+        // Edits at once all arrive: each is tried again on what the other left.
+        let (one, two) = (
+            ProductPatch { title: Some("Gamma".into()), ..ProductPatch::default() },
+            ProductPatch { description: Some("Letters.".into()), ..ProductPatch::default() },
+        );
+        let (one, two) =
+            tokio::join!(world.client.update(&staff, "a", &one), world.client.update(&staff, "a", &two));
+        (one.unwrap(), two.unwrap());
+        let last = world.client.admin_get(&staff, "a").await.unwrap();
+        assert_eq!((last.title.as_str(), last.description.as_str(), last.version), ("Gamma", "Letters.", 4));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_staff_may_edit_and_only_with_the_right_role() {
+    on_every_engine(async |world| {
+        let product = new_product("a", "A", "x", vec![variant("A-1", 1)]);
+        let nobody = problem(world.client.create(&world.anybody(), &product).await.unwrap_err());
+        assert_eq!(nobody.code, Code::Unauthenticated);
+        for role in [Role::Customer, Role::Support, Role::Ops] {
+            let refused = problem(world.client.create(&world.staff(role), &product).await.unwrap_err());
+            assert_eq!(refused.code, Code::Forbidden);
+            let refused =
+                problem(world.client.receive(&world.staff(role), "A-1", 1, "x", None).await.unwrap_err());
+            assert_eq!(refused.code, Code::Forbidden);
+        }
+        let peek = world.client.admin_list(&world.staff(Role::Customer), &ProductQuery::default()).await;
+        assert_eq!(problem(peek.unwrap_err()).code, Code::Forbidden);
+        world.client.create(&world.staff(Role::Admin), &product).await.unwrap();
+        let drafts = ProductQuery { status: Some("draft".into()), ..ProductQuery::default() };
+        assert!(
+            world.client.admin_list(&world.staff(Role::Support), &drafts).await.unwrap().items.is_empty()
+        );
+        assert_eq!(
+            world
+                .client
+                .admin_list(&world.staff(Role::Support), &ProductQuery::default())
+                .await
+                .unwrap()
+                .items
+                .len(),
+            1
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_shelf_takes_what_is_true_and_once_per_key() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5), ("B-2", 0)]).await;
+        let staff = world.staff(Role::Merchandiser);
+        world.reserve(world.env.id(), &[("A-1", 3)]).await.unwrap();
+        let below = problem(world.client.adjust(&staff, "A-1", -3, "stolen", None).await.unwrap_err());
+        assert_eq!((below.code, below.extra["reason"].as_str()), (Code::Conflict, Some("below_reserved")));
+        let level = world.client.adjust(&staff, "A-1", -2, "stolen", None).await.unwrap();
+        assert_eq!((level.on_hand, level.reserved, level.available), (3, 3, 0));
+        for (quantity, reason) in [(0, "x"), (-1, "x"), (1_000_001, "x"), (i64::MAX, "x"), (1, " ")] {
+            let refused =
+                problem(world.client.receive(&staff, "A-1", quantity, reason, None).await.unwrap_err());
+            assert_eq!(refused.code, Code::ValidationFailed);
+        }
+        for delta in [0, i64::MIN, i64::MAX] {
+            let refused = problem(world.client.adjust(&staff, "A-1", delta, "x", None).await.unwrap_err());
+            assert_eq!(refused.code, Code::ValidationFailed);
+        }
+        let unknown = problem(world.client.receive(&staff, "NO-SUCH", 1, "x", None).await.unwrap_err());
+        assert_eq!((unknown.code, unknown.extra["sku"].as_str()), (Code::UnknownSku, Some("NO-SUCH")));
+
+        // Twins under one key are one delivery, and hear the same.
+        let context = &staff;
+        let twins = (0..8).map(|_| world.client.receive(context, "B-2", 4, "truck 7", Some("truck-7")));
+        let levels: Vec<_> =
+            futures_util::future::join_all(twins).await.into_iter().map(Result::unwrap).collect();
+        assert!(levels.iter().all(|level| level.on_hand == 4));
+        world.receive("B-2", 1).await;
+        let replay = world.client.receive(&staff, "B-2", 4, "truck 7", Some("truck-7")).await.unwrap();
+        assert_eq!(replay.on_hand, 4);
+        let other =
+            problem(world.client.receive(&staff, "B-2", 5, "truck 7", Some("truck-7")).await.unwrap_err());
+        assert_eq!(other.code, Code::IdempotencyKeyReused);
+        assert_eq!(world.level("B-2").await, (5, 0));
+
+        let page = PageQuery { limit: Some(2), cursor: None };
+        let newest = world.client.movements(&staff, "A-1", &page).await.unwrap();
+        let kinds: Vec<_> = newest.items.iter().map(|line| (line.seq, line.kind.as_str())).collect();
+        assert_eq!(kinds, [(3, "adjust"), (2, "reserve")]);
+        let rest = PageQuery { limit: Some(2), cursor: newest.next_cursor };
+        let rest = world.client.movements(&staff, "A-1", &rest).await.unwrap();
+        assert_eq!((rest.items[0].seq, rest.next_cursor), (1, None));
+        assert_eq!(
+            problem(world.client.movements(&staff, "NO-SUCH", &page).await.unwrap_err()).code,
+            Code::UnknownSku
+        );
+        let low = world.client.stock_list(&staff, Some(5), &PageQuery::default()).await.unwrap();
+        assert_eq!(low.items.iter().map(|item| item.level.sku.as_str()).collect::<Vec<_>>(), ["A-1"]);
+        world.assert_stock_adds_up().await;
+    })
+    .await;
+}
