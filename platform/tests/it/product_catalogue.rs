@@ -174,6 +174,9 @@ async fn pages_stay_true_while_products_are_added() {
                 let before = world.slugs(ProductQuery { limit: Some(100), ..query.clone() }).await;
                 let base = added;
                 let seen = walk(world, query.clone(), async |page| {
+                    if page > 2 {
+                        return;
+                    }
                     for (place, price_minor) in [1, 1150, 9999].into_iter().enumerate() {
                         let name = format!("n{}-{page}-{place}", base);
                         let sku = name.to_uppercase();
