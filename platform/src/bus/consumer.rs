@@ -10,23 +10,22 @@ use uuid::Uuid;
 
 use super::embedded::in_list;
 use super::outbox::{OUTBOX, earliest_id};
-use super::waiting::Pause;
+use super::waiting::{Pause, SWEEP_ROWS, sweep_every};
 use super::{Bus, CLAIM, Delivery, INBOX, QueueSpec};
-use crate::storage::{Batch, StorageError, Value};
-use crate::vocabulary::{Event, Timestamp, Topic, clock};
+use crate::storage::{Batch, StorageError};
+use crate::vocabulary::{Event, Topic};
 
 /// The most messages that one claim takes.
 const RECEIVE_MAX: usize = 64;
 /// The most handlers that run at once.
 const HANDLERS_MAX: usize = 16;
 /// How often a consumer looks without being woken: for what another process sent, and for what was delayed.
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(250);
 /// How often a handler is asked again at once because the state it decided on had moved.
 const FRESH_TRIES: usize = 3;
 /// How long it is remembered that an event was handled.
-const KEEP_HANDLED: Duration = Duration::from_secs(7 * 24 * 3600);
+const KEEP_HANDLED: Duration = Duration::from_secs(24 * 3600);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
-const SWEEP_ROWS: i64 = 500;
 
 /// Why an event could not be handled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,33 +76,8 @@ impl Bus {
         F: Future<Output = Result<Batch, HandleError>> + Send,
     {
         let consumer = Consumer { bus: self, queue: self.queue(queue)?, inbox, handler };
-        let mut pause = Pause::new();
-        let mut swept_at: Option<Timestamp> = None;
-        while !stop.is_cancelled() {
-            let received = match consumer.round().await {
-                Ok(received) => received,
-                Err(error) => {
-                    tracing::warn!(queue, %error, "could not consume, will try again");
-                    pause.after_failure(self.env(), &stop).await;
-                    continue;
-                }
-            };
-            pause.after_success();
-            let now = self.env().now();
-            if swept_at.is_none_or(|last| clock::since(last, now) >= SWEEP_EVERY) {
-                swept_at = Some(now);
-                if let Err(error) = consumer.sweep().await {
-                    tracing::warn!(inbox, %error, "could not sweep the inbox");
-                }
-            }
-            if received == 0 {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = self.queue_woken(queue) => {}
-                    () = tokio::time::sleep(POLL) => {}
-                }
-            }
-        }
+        let sweeping = sweep_every(SWEEP_EVERY, self.db(), &stop, || consumer.sweep());
+        tokio::join!(consumer.work_until(&stop), sweeping);
         Ok(())
     }
 
@@ -142,6 +116,29 @@ where
     H: Fn(Event) -> F + Send + Sync,
     F: Future<Output = Result<Batch, HandleError>> + Send,
 {
+    async fn work_until(&self, stop: &CancellationToken) {
+        let mut pause = Pause::new();
+        while !stop.is_cancelled() {
+            match self.round().await {
+                Ok(received) => {
+                    pause.after_success();
+                    if received > 0 {
+                        continue;
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = self.bus.queue_woken(self.queue.name) => {}
+                        () = tokio::time::sleep(POLL) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(queue = self.queue.name, %error, "could not consume, will try again");
+                    pause.after_failure(self.bus.env(), stop).await;
+                }
+            }
+        }
+    }
+
     async fn round(&self) -> Result<usize, StorageError> {
         let received = self.bus.transport().receive(self.queue, RECEIVE_MAX).await?;
         let count = received.len();
@@ -216,9 +213,9 @@ where
                         self.handled(count, tells);
                         Ok(())
                     }
-                    // One of them is refused; alone, each stands or falls by itself.
-                    Err(error) if is_refusal(&error) => self.settle_alone(decided).await,
-                    Err(error) => Err(error),
+                    // One of them is at fault; alone, each stands or falls by itself. If they were written after
+                    // all, the claims are gone, and nothing is written twice.
+                    Err(_) => self.settle_alone(decided).await,
                 }
             }
         }
@@ -249,11 +246,10 @@ where
             if error.is_conflict(INBOX) {
                 return self.acknowledge(vec![delivery]).await;
             }
-            if !is_refusal(&error) {
-                return Err(error);
-            }
             tries += 1;
-            if tries >= FRESH_TRIES || matches!(error, StorageError::Invalid(_)) {
+            // Also an outage counts as a failure of this message: it may be the cause, by a statement that takes
+            // too long. When the storage is really away, it cannot be given back either, and that is told.
+            if tries >= FRESH_TRIES || !is_stale(&error) {
                 return self.refuse(delivery, HandleError::retry(error)).await;
             }
             match self.handle(event.clone()).await {
@@ -319,25 +315,25 @@ where
         counter(self.bus.counters()).fetch_add(by, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Forgets what was handled long ago, unless a dead letter of it could still be redriven.
-    async fn sweep(&self) -> Result<(), StorageError> {
+    /// Forgets what was handled long ago, unless a copy of it waits or could be redriven.
+    fn sweep(&self) -> Batch {
         let inbox = self.inbox;
-        let before = earliest_id(self.bus.env().now(), KEEP_HANDLED);
-        loop {
-            let mut batch = Batch::new();
-            batch.run(
-                format!(
-                    "DELETE FROM {inbox} WHERE consumer = $1 AND event_id IN (
-                       SELECT i.event_id FROM {inbox} i WHERE i.consumer = $1 AND i.event_id < $2
-                         AND NOT EXISTS (SELECT 1 FROM bus_dead_letters d WHERE d.event_id = i.event_id)
-                       ORDER BY i.event_id LIMIT $3)"
-                ),
-                vec![self.queue.name.into(), before.into(), Value::Int(SWEEP_ROWS)],
-            );
-            if self.bus.db().write(batch).await?.iter().sum::<u64>() < SWEEP_ROWS.unsigned_abs() {
-                return Ok(());
-            }
-        }
+        let mut batch = Batch::new();
+        batch.run(
+            format!(
+                "DELETE FROM {inbox} WHERE consumer = $1 AND event_id IN (
+                   SELECT i.event_id FROM {inbox} i WHERE i.consumer = $1 AND i.event_id < $2
+                     AND i.event_id NOT IN (SELECT event_id FROM bus_dead_letters WHERE queue = $1)
+                     AND i.event_id NOT IN (SELECT event_id FROM bus_messages WHERE queue = $1)
+                   ORDER BY i.event_id LIMIT $3)"
+            ),
+            vec![
+                self.queue.name.into(),
+                earliest_id(self.bus.env().now(), KEEP_HANDLED).into(),
+                SWEEP_ROWS.into(),
+            ],
+        );
+        batch
     }
 }
 
@@ -346,12 +342,9 @@ fn tells(effects: &Batch) -> bool {
     effects.statements.iter().any(|statement| statement.name == OUTBOX)
 }
 
-/// Whether the engine works but refuses the statements.
-fn is_refusal(error: &StorageError) -> bool {
-    matches!(
-        error,
-        StorageError::Expectation { .. } | StorageError::Conflict { .. } | StorageError::Invalid(_)
-    )
+/// Whether the handler decided on what is no longer so, and may decide otherwise now.
+fn is_stale(error: &StorageError) -> bool {
+    matches!(error, StorageError::Expectation { .. } | StorageError::Conflict { .. })
 }
 
 /// The first event of every aggregate, then the second of every aggregate, and so on.

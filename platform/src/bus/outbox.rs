@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Bus;
-use super::waiting::Pause;
+use super::waiting::{Pause, SWEEP_ROWS, sweep_every};
 use crate::storage::{Batch, Row, StorageError, Value};
 use crate::vocabulary::{Event, Timestamp, Topic, clock};
 
@@ -18,9 +18,8 @@ const GATHER: Duration = Duration::from_millis(4);
 /// How often a relay looks without being woken: another process may have written.
 const POLL: Duration = Duration::from_secs(1);
 /// How long published rows stay readable.
-const KEEP_PUBLISHED: Duration = Duration::from_secs(6 * 3600);
+const KEEP_PUBLISHED: Duration = Duration::from_secs(3600);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-const SWEEP_ROWS: i64 = 500;
 
 /// The DDL of a service's `<service>_outbox` and `<service>_inbox`, the same for all services: a literal for a
 /// [`crate::storage::Migration`]'s `sql`.
@@ -155,25 +154,25 @@ impl Relay {
 
     /// Works until `stop` is cancelled, then publishes what is left and returns.
     pub async fn run(self, stop: CancellationToken) {
+        let sweeping = sweep_every(SWEEP_EVERY, self.bus.db(), &stop, || self.sweep());
+        tokio::join!(self.publish_until(&stop), sweeping);
+        if let Err(error) = self.drain().await {
+            self.tell(&error);
+        }
+    }
+
+    async fn publish_until(&self, stop: &CancellationToken) {
         let mut pause = Pause::new();
-        let mut swept_at: Option<Timestamp> = None;
         while !stop.is_cancelled() {
             let round = match self.publish_due().await {
                 Ok(round) => round,
                 Err(error) => {
                     self.tell(&error);
-                    pause.after_failure(self.bus.env(), &stop).await;
+                    pause.after_failure(self.bus.env(), stop).await;
                     continue;
                 }
             };
             pause.after_success();
-            let now = self.bus.env().now();
-            if swept_at.is_none_or(|last| clock::since(last, now) >= SWEEP_EVERY) {
-                swept_at = Some(now);
-                if let Err(error) = self.sweep().await {
-                    tracing::warn!(table = self.table, %error, "could not sweep published events");
-                }
-            }
             if round.more {
                 continue;
             }
@@ -182,9 +181,6 @@ impl Relay {
                 () = self.bus.outbox_woken(self.topic) => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(POLL) => {}
             }
-        }
-        if let Err(error) = self.drain().await {
-            self.tell(&error);
         }
     }
 
@@ -244,22 +240,17 @@ impl Relay {
         rows.iter().map(|row| Ok((row.get("first_seq")?, Outgoing::from_row(row)?))).collect()
     }
 
-    async fn sweep(&self) -> Result<(), StorageError> {
+    fn sweep(&self) -> Batch {
         let table = self.table;
-        let before = earliest_id(self.bus.env().now(), KEEP_PUBLISHED);
-        loop {
-            let mut batch = Batch::new();
-            batch.run(
-                format!(
-                    "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id < $1
-                     AND published_at IS NOT NULL ORDER BY id LIMIT $2)"
-                ),
-                vec![before.into(), SWEEP_ROWS.into()],
-            );
-            if self.bus.db().write(batch).await?.iter().sum::<u64>() < SWEEP_ROWS.unsigned_abs() {
-                return Ok(());
-            }
-        }
+        let mut batch = Batch::new();
+        batch.run(
+            format!(
+                "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id < $1
+                 AND published_at IS NOT NULL ORDER BY id LIMIT $2)"
+            ),
+            vec![earliest_id(self.bus.env().now(), KEEP_PUBLISHED).into(), SWEEP_ROWS.into()],
+        );
+        batch
     }
 }
 

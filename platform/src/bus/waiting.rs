@@ -1,10 +1,14 @@
-//! How the loops of the bus wait after a failure.
+//! How the loops of the bus wait: after a failure, and between sweeps.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::storage::{Batch, Db, StorageError};
 use crate::vocabulary::Env;
+
+/// How many rows one batch of a sweep deletes.
+pub(super) const SWEEP_ROWS: i64 = 500;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -31,6 +35,28 @@ impl Pause {
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Now and every `interval`, writes the batch that `sweep` makes for as long as it finds [`SWEEP_ROWS`] rows to
+/// delete: in small bites, so that nobody waits behind a big one. Until `stop` is cancelled.
+pub(super) async fn sweep_every(
+    interval: Duration,
+    db: &Db,
+    stop: &CancellationToken,
+    sweep: impl Fn() -> Batch,
+) {
+    while !stop.is_cancelled() {
+        match db.write(sweep()).await.map(|touched| touched.iter().sum::<u64>()) {
+            Ok(touched) if touched >= SWEEP_ROWS.unsigned_abs() => continue,
+            Ok(_) => {}
+            Err(StorageError::Unavailable(_)) => {}
+            Err(error) => tracing::warn!(%error, "could not sweep"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(interval) => {}
         }
     }
 }

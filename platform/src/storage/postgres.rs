@@ -152,8 +152,11 @@ impl Postgres {
 
     async fn run_script(self, sql: String) -> Result<(), StorageError> {
         let lease = self.lease().await?;
+        // Waits as long as it must for another process that migrates, but not for the locks of running traffic:
+        // behind a waiting ALTER TABLE everybody else would queue.
         let begin = format!(
-            "BEGIN READ WRITE; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+            "BEGIN READ WRITE; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+             SELECT pg_advisory_xact_lock({MIGRATION_LOCK}); SET LOCAL lock_timeout = '10s'"
         );
         let work = async {
             lease.client().batch_execute(&begin).await?;

@@ -21,7 +21,7 @@ use super::{Batch, Dialect, Engine, Expect, Row, Statement, StorageError, Storag
 const GROUP_MAX: usize = 256;
 /// The most batches that may wait; more are turned away, so that an overload cannot eat the memory.
 const QUEUE_MAX: u64 = 8_192;
-const READERS: usize = 2;
+const READERS_MAX: usize = 4;
 const STATEMENTS_CACHED: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -52,6 +52,7 @@ struct Counters {
 pub struct Sqlite {
     writer: Sender<WriterJob>,
     readers: Sender<ReaderJob>,
+    readers_count: usize,
     counters: Arc<Counters>,
 }
 
@@ -79,14 +80,16 @@ impl Sqlite {
 
         let (readers, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
-        for number in 1..=READERS {
+        let readers_count =
+            thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, READERS_MAX));
+        for number in 1..=readers_count {
             let connection = connect(path, OpenFlags::empty()).map_err(|error| cannot(&error))?;
             connection.pragma_update(None, "query_only", true).map_err(|error| cannot(&error))?;
             let (jobs, told) = (Arc::clone(&jobs), Arc::clone(&counters));
             spawn(format!("sqlite-reader-{number}"), move || serve_reads(&connection, &jobs, &told))?;
         }
-        counters.open.store(1 + READERS as u64, Ordering::Relaxed);
-        Ok(Self { writer, readers, counters })
+        counters.open.store(1 + readers_count as u64, Ordering::Relaxed);
+        Ok(Self { writer, readers, readers_count, counters })
     }
 }
 
@@ -141,7 +144,7 @@ impl Engine for Sqlite {
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             // Readers first: the last connection to close is the one that folds the log into the file.
-            for _ in 0..READERS {
+            for _ in 0..self.readers_count {
                 let (answer, answered) = oneshot::channel();
                 if self.readers.send(ReaderJob::Close { answer }).is_ok() {
                     answered.await.ok();

@@ -1,9 +1,11 @@
 //! What every storage engine must do, run on every engine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use platform::storage::sqlite::Sqlite;
 use platform::storage::{
-    Batch, Db, Dialect, EngineConfig, Expect, FaultRule, FaultSwitch, FromValue, Kind, Migration,
+    Batch, Db, Dialect, Engine, EngineConfig, Expect, FaultRule, FaultSwitch, FromValue, Kind, Migration,
     StorageError, StorageFault, Value,
 };
 use platform::testing::postgres;
@@ -447,4 +449,48 @@ async fn faults_strike_as_they_say() {
         assert_eq!(switch.struck(), 6);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_harms_nothing_that_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let engine = Arc::new(Sqlite::open(&path).await.unwrap());
+    let db = Db::with_engine(engine.clone());
+    db.migrate(TABLES, &Env::system()).await.unwrap();
+    db.write(put("before", 1)).await.unwrap();
+    // What the engine does on ENOSPC, without filling anybody's disk.
+    let pages: i64 = number(&db, "SELECT page_count AS n FROM pragma_page_count()").await;
+    engine.script(format!("PRAGMA max_page_count = {}", pages + 4)).await.unwrap();
+    let heavy = |key: &str| {
+        let mut batch = Batch::new();
+        batch.run(
+            "INSERT INTO test_kinds (id, octets) VALUES ($1, $2)",
+            vec![1i64.into(), vec![1u8; 100_000].into()],
+        );
+        batch.append(put(key, 1));
+        batch
+    };
+    let (light, full, also_light) =
+        tokio::join!(db.write(put("a", 1)), db.write(heavy("b")), db.write(put("c", 1)));
+    assert!(matches!(full, Err(StorageError::Full(_))), "{full:?}");
+    let kept: Vec<String> = db
+        .read("SELECT k FROM test_rows ORDER BY k", vec![])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get("k").unwrap())
+        .collect();
+    let mut wanted = vec!["before"];
+    for (key, outcome) in [("a", light), ("c", also_light)] {
+        match outcome {
+            Ok(_) => wanted.push(key),
+            Err(error) => assert!(matches!(error, StorageError::Full(_)), "{error:?}"),
+        }
+    }
+    wanted.sort_unstable();
+    assert_eq!(kept, wanted, "what was answered is so");
+    db.close().await;
+    let roomy = Db::open(&EngineConfig::Sqlite { path }).await.unwrap();
+    assert!(roomy.write(heavy("b")).await.is_ok(), "with room it goes on");
 }
