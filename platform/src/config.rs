@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::manifest::RouteClass;
+use crate::resilience::limiter::Quota;
 use crate::storage::EngineConfig;
 use crate::vocabulary::Currency;
 
@@ -114,12 +116,79 @@ pub struct SmtpConfig {
 pub struct GatewayConfig {
     /// Whether rate limits apply at all (`--limits none` for benchmarks).
     pub limits: bool,
+    /// The rate limits.
+    pub quotas: Quotas,
+    /// How many proxies of ours stand in front: the caller's address is the one that many from the end of
+    /// `X-Forwarded-For`. None by default, so that nobody can name an address of their own.
+    pub proxies: usize,
+    /// Whether those proxies speak TLS with the public: then browsers are told to insist on it.
+    pub tls: bool,
     /// Requests in flight above which new ones are shed.
     pub in_flight_max: usize,
     /// How long a request may take.
     pub timeout: Duration,
     /// Origins that may call from a browser elsewhere; none by default.
     pub cors_origins: Vec<String>,
+}
+
+/// The rate limits: a quota for each class of route. Callers are told apart by user where somebody is signed in, and
+/// by address elsewhere; sign-ins and registrations always by address.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Signing in.
+    pub login: Quota,
+    /// Making an account.
+    pub registration: Quota,
+    /// Placing orders.
+    pub checkout: Quota,
+    /// Reading, and writing carts.
+    pub read: Quota,
+    /// Staff.
+    pub admin: Quota,
+    /// The provider's webhooks.
+    pub webhook: Quota,
+}
+
+impl Quotas {
+    /// What a public shop wants.
+    #[must_use]
+    pub const fn standard() -> Self {
+        Self {
+            login: Quota::per_minute(5),
+            registration: Quota::per_minute(10),
+            checkout: Quota::per_minute(10),
+            read: Quota::per_second(100),
+            admin: Quota::per_second(50),
+            webhook: Quota::per_second(200),
+        }
+    }
+
+    /// What a developer's shop wants: nothing but guessing passwords is held up.
+    #[must_use]
+    pub const fn generous() -> Self {
+        let plenty = Quota::per_second(100_000);
+        Self {
+            login: Quota::per_minute(5),
+            registration: plenty,
+            checkout: plenty,
+            read: plenty,
+            admin: plenty,
+            webhook: plenty,
+        }
+    }
+
+    /// The quota of `class`.
+    #[must_use]
+    pub const fn of(&self, class: RouteClass) -> Quota {
+        match class {
+            RouteClass::Login => self.login,
+            RouteClass::Registration => self.registration,
+            RouteClass::Checkout => self.checkout,
+            RouteClass::Read => self.read,
+            RouteClass::Admin => self.admin,
+            RouteClass::Webhook => self.webhook,
+        }
+    }
 }
 
 /// Telemetry's settings.
@@ -169,6 +238,9 @@ impl ShopConfig {
             },
             gateway: GatewayConfig {
                 limits: true,
+                quotas: Quotas::generous(),
+                proxies: 0,
+                tls: false,
                 in_flight_max: 4096,
                 timeout: Duration::from_secs(30),
                 cors_origins: Vec::new(),

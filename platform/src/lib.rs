@@ -13,6 +13,7 @@ pub mod bus;
 pub mod cache;
 pub mod capabilities;
 pub mod config;
+pub mod gateway;
 pub mod http;
 pub mod manifest;
 pub mod resilience;

@@ -54,8 +54,10 @@ pub struct Route {
 /// Rows of the rate-limit table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RouteClass {
-    /// Sign-in and registration.
+    /// Signing in, and whatever else asks for a password.
     Login,
+    /// Making an account.
+    Registration,
     /// Placing orders.
     Checkout,
     /// Reading; writing carts.
@@ -72,6 +74,7 @@ impl RouteClass {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",
+            Self::Registration => "registration",
             Self::Checkout => "checkout",
             Self::Read => "read",
             Self::Admin => "admin",

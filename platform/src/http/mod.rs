@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod extract;
 pub mod page;
 pub mod problem;
+pub mod server;
 
 pub use client::HttpClient;
 pub use context::{Bearer, Context};

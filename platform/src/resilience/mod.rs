@@ -6,4 +6,5 @@
 pub mod breaker;
 pub mod bulkhead;
 pub mod deadline;
+pub mod limiter;
 pub mod retry;

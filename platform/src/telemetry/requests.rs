@@ -28,6 +28,13 @@ impl Telemetry {
         }))
     }
 
+    /// Counts a request that was answered at the edge, and shows it on the live chart. The number of different
+    /// `route`s is the caller's to bound.
+    pub fn answered(&self, route: &Arc<str>, method: &Method, status: u16, took: Duration) {
+        self.inner.meters.request(EDGE, route, method_label(method), status, took);
+        self.inner.live.request(self.inner.env.now(), took, status >= 500);
+    }
+
     async fn request(&self, service: &'static str, mut request: Request, next: Next) -> Response {
         let began = Instant::now();
         let method = method_label(request.method());

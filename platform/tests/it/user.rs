@@ -292,7 +292,7 @@ async fn a_user_keeps_a_name_and_addresses_that_nobody_else_sees() {
         country: "DE".into(),
     };
     let kept = users.client.add_address(&ada, &home).await.unwrap();
-    assert_eq!(users.client.addresses(&ada).await.unwrap().items, [kept.clone()]);
+    assert_eq!(users.client.addresses(&ada).await.unwrap().items, std::slice::from_ref(&kept));
     assert_eq!(users.client.addresses(&bob).await.unwrap().items, []);
     let stolen = users.client.delete_address(&bob, kept.id).await.map_err(problem);
     assert_eq!(code(stolen), Code::NotFound);

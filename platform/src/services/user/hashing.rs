@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -25,8 +23,7 @@ pub struct Hashing {
     threads: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
-    queue_seconds: Histogram,
-    queue_depth: Gauge,
+    telemetry: Option<Telemetry>,
 }
 
 /// A thread to hash on, held until it is dropped.
@@ -42,7 +39,6 @@ struct Waiting<'a>(&'a Hashing);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.queue_depth.dec();
     }
 }
 
@@ -50,27 +46,19 @@ impl Hashing {
     /// As many threads and the cost that `config` names.
     #[must_use]
     pub fn new(config: &UserConfig, telemetry: &Telemetry) -> Self {
-        let hashing = Self::unmeasured(config);
-        telemetry.register(|registry| {
-            let help = "How long a password waited for a thread to be hashed on";
-            registry.register("bcrypt_queue_seconds", help, hashing.queue_seconds.clone());
-            registry.register("bcrypt_queue_depth", "Passwords that wait now", hashing.queue_depth.clone());
-        });
-        hashing
+        Self { telemetry: Some(telemetry.clone()), ..Self::unmeasured(config) }
     }
 
     /// The same, without metrics: for a command that hashes one password and ends.
     #[must_use]
     pub fn unmeasured(config: &UserConfig) -> Self {
         let threads = config.bcrypt_threads.max(1);
-        let bounds = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
         Self {
             cost: config.bcrypt_cost,
             threads: Arc::new(Semaphore::new(threads)),
             waiting: Arc::default(),
             waiting_max: threads * WAITING_PER_THREAD,
-            queue_seconds: Histogram::new(bounds),
-            queue_depth: Gauge::default(),
+            telemetry: None,
         }
     }
 
@@ -81,12 +69,13 @@ impl Hashing {
             return Err(Problem::new(Code::Overloaded, "too many sign-ins at once, try again in a moment")
                 .retry_after(Duration::from_secs(2)));
         }
-        self.queue_depth.inc();
         let waiting = Waiting(self);
         let since = Instant::now();
         let permit = Arc::clone(&self.threads).acquire_owned().await;
         drop(waiting);
-        self.queue_seconds.observe(since.elapsed().as_secs_f64());
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.meters().bcrypt_queue(since.elapsed());
+        }
         match permit {
             Ok(permit) => Ok(HashingThread { cost: self.cost, _permit: permit }),
             Err(closed) => Err(Problem::internal(&closed)),

@@ -38,7 +38,7 @@ pub const SERVICE: Service = Service {
         port: 8081,
         routes: &[
             Route { prefix: "/v1/auth/login", class: RouteClass::Login },
-            Route { prefix: "/v1/auth/register", class: RouteClass::Login },
+            Route { prefix: "/v1/auth/register", class: RouteClass::Registration },
             Route { prefix: "/v1/auth", class: RouteClass::Read },
             Route { prefix: "/v1/me", class: RouteClass::Read },
             Route { prefix: "/v1/me/password", class: RouteClass::Login },

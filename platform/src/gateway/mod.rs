@@ -1,0 +1,317 @@
+//! The public face: one door in front of the services and the pages.
+//!
+//! A request passes, in this order: its id and trace ([`edge`]), the spelling of its path ([`path`]), the cap on
+//! requests in flight and the rate limit ([`limits`]), who asks ([`tokens`]), the size of its body, and then the
+//! service that the path belongs to ([`routes`]). The answer is given the request's id and what browsers must know.
+//!
+//! It is one hand-written function rather than a tower of layers: this is the path of every request.
+
+mod cors;
+mod documents;
+pub mod edge;
+pub mod limits;
+pub mod path;
+mod refusal;
+pub mod routes;
+pub mod tokens;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use tower::ServiceExt as _;
+
+use self::edge::Credential;
+use self::limits::Limits;
+use self::routes::{Routes, Target};
+use self::tokens::Tokens;
+use crate::capabilities::Capabilities;
+use crate::config::GatewayConfig;
+use crate::http::extract::{self, BODY_BYTES_MAX};
+use crate::http::server::{bounded, name_request};
+use crate::http::{Code, Context, Problem};
+use crate::manifest::RouteClass;
+use crate::services::Service;
+use crate::services::user::client::UserClient;
+use crate::telemetry::Telemetry;
+use crate::vocabulary::{Env, Identity};
+
+/// The name of the gateway in contexts, metrics and logs.
+pub const NAME: &str = "gateway";
+/// Signing in must not fail for the token of the session before.
+const WITHOUT_TOKEN: &str = "/v1/auth";
+
+/// The gateway, before its pages are known.
+#[derive(Clone)]
+pub struct Gateway {
+    env: Env,
+    config: GatewayConfig,
+    telemetry: Telemetry,
+    routes: Arc<Routes>,
+    tokens: Tokens,
+    metrics_public: bool,
+}
+
+impl Gateway {
+    /// A gateway in front of `services`, wherever `capabilities` says that they are.
+    #[must_use]
+    pub fn new(capabilities: &Capabilities, services: &[Service]) -> Self {
+        let user = UserClient::new(capabilities.endpoint("user"));
+        Self {
+            env: capabilities.env.clone(),
+            config: capabilities.config.gateway.clone(),
+            telemetry: capabilities.telemetry.clone(),
+            routes: Arc::new(Routes::new(services, |name| capabilities.endpoint(name))),
+            tokens: Tokens::new(user, &capabilities.env),
+            metrics_public: capabilities.config.metrics_public,
+        }
+    }
+
+    /// The gateway's own check of access tokens, for the pages.
+    #[must_use]
+    pub fn verify(&self) -> Arc<dyn Fn(String) -> BoxFuture<'static, Option<Identity>> + Send + Sync> {
+        let tokens = self.tokens.clone();
+        Arc::new(move |token| {
+            let tokens = tokens.clone();
+            Box::pin(async move {
+                let identity = tokens.identity(&token).await.ok()?;
+                Some(Arc::unwrap_or_clone(identity))
+            })
+        })
+    }
+
+    /// Everything that the public may reach: the services' routes, `/healthz`, `/readyz`, `/version`,
+    /// `/openapi.json` and `/api` made of `documents`, `/metrics` when it is public, and `pages` for the rest.
+    pub fn router(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Router {
+        let mut standing = self.telemetry.health_routes().merge(documents::routes(documents));
+        if self.metrics_public {
+            standing = standing.merge(self.telemetry.metrics_route());
+        }
+        let limits = Limits::new(&self.config, self.env.clock(), &self.telemetry);
+        let door = Arc::new(Door {
+            limits,
+            standing: standing.fallback(extract::no_such_route),
+            pages: self.telemetry.observe("web", pages),
+            names: Names::default(),
+            gateway: self,
+        });
+        Router::new().fallback(move |request: Request| {
+            let door = Arc::clone(&door);
+            async move { door.answer(request).await }
+        })
+    }
+}
+
+/// What requests are called in metrics when they belong to no route of a service. A path is never a label.
+struct Names {
+    pages: Arc<str>,
+    standing: Arc<str>,
+    unmatched: Arc<str>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { pages: "pages".into(), standing: "standing".into(), unmatched: "unmatched".into() }
+    }
+}
+
+struct Door {
+    gateway: Gateway,
+    limits: Limits,
+    standing: Router,
+    pages: Router,
+    names: Names,
+}
+
+/// Where a request goes.
+enum Way<'a> {
+    Service(&'a Target),
+    Standing,
+    Pages,
+    Nowhere(Box<Problem>),
+}
+
+impl Way<'_> {
+    fn is_api(&self) -> bool {
+        !matches!(self, Self::Pages)
+    }
+}
+
+const STANDING: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/version", "/openapi.json", "/api"];
+
+impl Door {
+    async fn answer(&self, mut request: Request) -> Response {
+        let began = Instant::now();
+        let config = &self.gateway.config;
+        let mut context = edge::context(&request, &self.gateway.env, config);
+        let is_tls = edge::is_tls(request.headers(), config);
+        edge::strip(request.headers_mut(), is_tls);
+        let method = request.method().clone();
+        let origin = cors::allowed_origin(request.headers(), &config.cors_origins);
+        let wants_html = refusal::wants_html(request.headers());
+        let uri = request.uri().clone();
+        let way = self.way(uri.path());
+        let mut response = match (&origin, &method) {
+            (Some(_), &Method::OPTIONS) if way.is_api() => cors::preflight(),
+            _ => bounded(config.timeout, self.pass(&way, &mut context, request)).await,
+        };
+        if !way.is_api() && wants_html {
+            response = refusal::as_page(response);
+        }
+        let mut response = name_request(response, &context);
+        let is_page = matches!(way, Way::Pages) || uri.path() == "/api";
+        edge::protect(response.headers_mut(), !is_page, is_tls);
+        cors::tell(response.headers_mut(), origin.as_ref(), !config.cors_origins.is_empty());
+        let route = match &way {
+            Way::Service(target) => &target.prefix,
+            Way::Standing => &self.names.standing,
+            Way::Pages => &self.names.pages,
+            Way::Nowhere(_) => &self.names.unmatched,
+        };
+        self.gateway.telemetry.answered(route, &method, response.status().as_u16(), began.elapsed());
+        response
+    }
+
+    fn way(&self, raw: &str) -> Way<'_> {
+        let nowhere = |code, text: String| Way::Nowhere(Box::new(Problem::new(code, text)));
+        match path::check(raw) {
+            Ok(()) => {}
+            Err(path::Refusal::Internal) => {
+                return nowhere(Code::NotFound, "nothing answers here".to_owned());
+            }
+            Err(path::Refusal::Ambiguous) => {
+                let text = "the path can be read in more than one way: send it without dot segments, empty segments, encoded slashes, or broken encodings";
+                return nowhere(Code::Malformed, text.to_owned());
+            }
+        }
+        if let Some(target) = self.gateway.routes.find(raw) {
+            return Way::Service(target);
+        }
+        if STANDING.contains(&raw) {
+            return Way::Standing;
+        }
+        match routes::version(raw) {
+            Some(version) if self.gateway.routes.has_version(version) => {
+                nowhere(Code::NotFound, format!("nothing answers {raw}"))
+            }
+            Some(version) => {
+                nowhere(Code::NotFound, format!("there is no version `{version}` of this API, use `v1`"))
+            }
+            None => Way::Pages,
+        }
+    }
+
+    async fn pass(&self, way: &Way<'_>, context: &mut Context, request: Request) -> Response {
+        match way {
+            Way::Nowhere(problem) => problem.as_ref().clone().into_response(),
+            // Whoever asks how we are must be told, above all when we are busy.
+            Way::Standing => with_context(&self.standing, context, request).await,
+            Way::Service(target) => match self.serve(target, context, request).await {
+                Ok(response) | Err(response) => response,
+            },
+            Way::Pages => {
+                let class = crate::web::route_class(request.method(), request.uri().path());
+                let _in_flight = match self.limits.enter() {
+                    Ok(in_flight) => in_flight,
+                    Err(problem) => return problem.into_response(),
+                };
+                match self.admit(class, context, request).await {
+                    Ok((request, decision)) => {
+                        let mut response = with_context(&self.pages, context, request).await;
+                        if let Some(decision) = decision {
+                            limits::tell(response.headers_mut(), &decision);
+                        }
+                        response
+                    }
+                    Err(response) => response,
+                }
+            }
+        }
+    }
+
+    /// A request for a service; what is refused on the way is the error.
+    async fn serve(
+        &self,
+        target: &Target,
+        context: &mut Context,
+        mut request: Request,
+    ) -> Result<Response, Response> {
+        let _in_flight = self.limits.enter().map_err(IntoResponse::into_response)?;
+        match edge::take_credential(&mut request) {
+            Ok(Credential::None) => {}
+            Ok(Credential::Opaque(bearer)) => context.bearer = Some(bearer),
+            Ok(Credential::Token(_)) | Err(_) if target.prefix.starts_with(WITHOUT_TOKEN) => {}
+            Ok(Credential::Token(token)) => match self.gateway.tokens.identity(&token).await {
+                Ok(identity) => context.identity = Some(identity),
+                Err(problem) => return Err(challenge(problem)),
+            },
+            Err(problem) => return Err(challenge(problem)),
+        }
+        let class = target.class(request.method());
+        let (request, decision) = self.admit(class, context, request).await?;
+        let mut response = match target.endpoint.send(context, request).await {
+            Ok(response) => response,
+            Err(error) => Problem::from(error).into_response(),
+        };
+        if let Some(decision) = decision {
+            limits::tell(response.headers_mut(), &decision);
+        }
+        Ok(response)
+    }
+
+    /// The rate limit, and the size of the body.
+    async fn admit(
+        &self,
+        class: RouteClass,
+        context: &Context,
+        request: Request,
+    ) -> Result<(Request, Option<crate::resilience::limiter::Decision>), Response> {
+        let decision = self.limits.take(class, context).map_err(|(problem, decision)| {
+            let mut response = problem.into_response();
+            limits::tell(response.headers_mut(), &decision);
+            response
+        })?;
+        let request = bounded_body(request).await.map_err(IntoResponse::into_response)?;
+        Ok((request, decision))
+    }
+}
+
+async fn with_context(router: &Router, context: &Context, mut request: Request) -> Response {
+    request.extensions_mut().insert(context.clone());
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// A 401 that says what would be accepted.
+fn challenge(problem: Problem) -> Response {
+    let is_missing = problem.code == Code::Unauthenticated;
+    let mut response = problem.into_response();
+    if is_missing {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// A body of known size goes through as it is, since the connection holds it to that size; one of unknown size is
+/// read here, up to the limit.
+async fn bounded_body(request: Request) -> Result<Request, Problem> {
+    let limit = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
+    match request.body().size_hint().exact() {
+        Some(size) if size <= limit => Ok(request),
+        Some(_) => {
+            Err(Problem::new(Code::BodyTooLarge, format!("the body may have at most {BODY_BYTES_MAX} bytes")))
+        }
+        None => {
+            let (parts, body) = request.into_parts();
+            let bytes = extract::read(Request::new(body)).await?;
+            Ok(Request::from_parts(parts, Body::from(bytes)))
+        }
+    }
+}
