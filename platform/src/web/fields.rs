@@ -36,6 +36,11 @@ impl Fields {
         Some(self.value(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
+    /// The names of all fields that were sent.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// Whether a box was ticked.
     #[must_use]
     pub fn is_ticked(&self, name: &str) -> bool {

@@ -3,19 +3,22 @@
 //! They are drawn on the server and work without JavaScript. They speak to the services' clients only, on behalf of
 //! whoever looks, and they own nothing: what a page shows was true when the service said it.
 //!
-//! * [`visit`]: one request of a browser: session, cart, messages, forms. [`address`]: links made of what was typed.
+//! * [`visit`]: one request of a browser: session, cart, messages, forms.
 //! * [`page`], [`assets`], [`icon`](fn@icon), [`failure`]: the frame around every page, and the headers that protect it.
 //! * [`cookies`], [`fields`]: what a browser sends. [`view`]: what templates read, and the words for it.
-//! * [`storefront`]: the pages, one file per thing one would name aloud.
+//! * [`storefront`], [`admin`], [`operations`]: the pages, one file per thing one would name aloud.
 //!
 //! # Adding a page
 //! One template under `templates/<area>/`, one handler file under `<area>/`, one line in that area's `router`.
 
+pub mod admin;
 pub mod assets;
+pub mod chart;
 pub mod cookies;
 pub mod failure;
 pub mod fields;
 mod icon;
+pub mod operations;
 pub mod page;
 pub mod storefront;
 pub mod view;
@@ -38,6 +41,8 @@ pub use visit::{Verify, Web};
 pub fn router(capabilities: &Capabilities, verify: Verify) -> Router {
     let web = Web::new(capabilities, verify);
     let pages = storefront::router()
+        .merge(admin::router())
+        .merge(operations::router())
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(axum::middleware::from_fn_with_state(web.clone(), visit::welcome))

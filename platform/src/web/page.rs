@@ -75,6 +75,8 @@ pub struct Page {
     pub shelf: Vec<(String, String)>,
     /// What the search field holds.
     pub query: String,
+    /// Whether this environment has fault switches.
+    pub faults_allowed: bool,
 }
 
 impl Page {
@@ -187,6 +189,7 @@ pub(crate) mod tests {
             flashes: vec![Flash { tone: Tone::Good, text: "It worked".into() }],
             shelf: vec![("lamps".into(), "Lamps".into())],
             query: String::new(),
+            faults_allowed: true,
         }
     }
 

@@ -25,6 +25,7 @@ use super::page::{self, Flash, Page, Tone};
 use crate::capabilities::Capabilities;
 use crate::http::address::segment;
 use crate::http::{Code, Context, Problem, extract};
+use crate::services::notification::client::NotificationClient;
 use crate::services::order::client::OrderClient;
 use crate::services::payment::client::PaymentClient;
 use crate::services::product::client::{Category, ProductCard, ProductClient};
@@ -67,6 +68,8 @@ pub struct Web {
     pub orders: OrderClient,
     /// Payments and breakers.
     pub payments: PaymentClient,
+    /// Deliveries, queues and dead letters.
+    pub notifications: NotificationClient,
     verify: Verify,
     renewed: moka::future::Cache<[u8; 32], Arc<Session>>,
     shelf: moka::future::Cache<(), Arc<Vec<Category>>>,
@@ -84,6 +87,7 @@ impl Web {
             products: ProductClient::new(capabilities.endpoint("product")),
             orders: OrderClient::new(capabilities.endpoint("order")),
             payments: PaymentClient::new(capabilities.endpoint("payment")),
+            notifications: NotificationClient::new(capabilities.endpoint("notification")),
             verify,
             renewed: moka::future::Cache::builder().max_capacity(10_000).time_to_live(keep(30)).build(),
             shelf: moka::future::Cache::builder().max_capacity(1).time_to_live(keep(15)).build(),
@@ -241,6 +245,7 @@ impl Visit {
             flashes: self.flashes.to_vec(),
             shelf: Vec::new(),
             query: String::new(),
+            faults_allowed: self.web.capabilities.config.faults_allowed,
         }
     }
 

@@ -8,7 +8,7 @@ mod span;
 mod store;
 
 pub use span::{Attribute, Span, SpanKind, SpanRecord};
-pub use store::{TraceQuery, TraceStore, TraceSummary};
+pub use store::{SpanSummary, TraceQuery, TraceStore, TraceSummary};
 
 use crate::http::Context;
 

@@ -14,6 +14,8 @@ use axum::routing::{get, post};
 
 use super::visit::Web;
 
+pub(in crate::web) use sign_in::explain;
+
 /// The storefront's pages.
 pub fn router() -> Router<Web> {
     Router::new()

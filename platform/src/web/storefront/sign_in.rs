@@ -145,7 +145,7 @@ pub(super) async fn sign_out(visit: Visit, Form(_): Form) -> Response {
 }
 
 /// Puts a problem's own words beside the fields that it points at; what no field can mend stays a problem.
-pub(super) fn explain(fields: &mut Fields, problem: Problem) -> Result<(), Problem> {
+pub(in crate::web) fn explain(fields: &mut Fields, problem: Problem) -> Result<(), Problem> {
     if problem.code == Code::RateLimited {
         let wait = problem.retry_after.unwrap_or(60);
         fields.reject("", format!("That was too often. Try again in {wait} seconds."));

@@ -13,4 +13,4 @@ pub use catalogue::{Filter, StockHint, first_in_stock, has_choices, stock};
 pub(crate) use order::tests::order as order_for_tests;
 pub use order::{Badge, Notice, OrderView, Step, StepState};
 pub use order_words::{Moment, STREAMED_EVENTS};
-pub use time::{clock_words, date_words, moment_words};
+pub use time::{clock_words, date_words, exact_words, microseconds, milliseconds, moment_words};
