@@ -30,9 +30,9 @@ pub fn exact_words(at: Timestamp) -> String {
 #[must_use]
 pub fn microseconds(us: u64) -> String {
     match us {
-        ..1_000 => format!("{us} µs"),
-        ..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
-        ..120_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        1_000_000..120_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
         _ => format!("{} min", us / 60_000_000),
     }
 }
