@@ -194,7 +194,13 @@ impl Engine for Postgres {
     }
 
     fn read(&self, sql: &str, params: Vec<Value>) -> BoxFuture<'_, Result<Vec<Row>, StorageError>> {
-        Box::pin(self.clone().query(sql.to_owned(), params))
+        let sql = sql.to_owned();
+        Box::pin(async move {
+            let work = tokio::spawn(self.clone().query(sql, params));
+            work.await.unwrap_or_else(|error| {
+                Err(StorageError::Unavailable(format!("the read was cut off: {error}")))
+            })
+        })
     }
 
     fn script(&self, sql: String) -> BoxFuture<'_, Result<(), StorageError>> {

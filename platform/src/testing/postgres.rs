@@ -129,6 +129,12 @@ impl Cluster {
         self.port
     }
 
+    /// The server's own folder: what is put here is gone with it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The process id of the server.
     pub fn pid(&self) -> io::Result<u32> {
         let text = fs::read_to_string(self.folder.path().join("data/postmaster.pid"))?;

@@ -270,3 +270,65 @@ async fn a_row_that_stays_locked_does_not_hold_up_the_shop() {
         assert!(started.elapsed() < Duration::from_secs(20), "the lock was never given back");
     }
 }
+
+/// A certificate authority and a certificate for 127.0.0.1, made in `folder` and owned as it is.
+fn certificates(folder: &Path) {
+    let script = r#"
+        set -eu
+        key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2'
+        openssl req -x509 $key -keyout ca.key -out ca.crt -subj /CN=test-authority
+        openssl req $key -keyout server.key -out server.csr -subj /CN=server
+        printf 'subjectAltName=IP:127.0.0.1' >names
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt -days 2 -extfile names
+        chmod 600 server.key
+        chown --reference=. server.key server.crt
+    "#;
+    let made = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_spoken_and_verified_when_the_url_asks_for_it() {
+    if postgres::database().await.is_none() {
+        return;
+    }
+    if Command::new("openssl").arg("version").output().is_err() {
+        assert!(std::env::var_os(postgres::REQUIRE).is_none(), "openssl is not installed");
+        eprintln!("SKIPPED TLS to PostgreSQL: openssl is not installed");
+        return;
+    }
+    let cluster = tokio::task::spawn_blocking(Cluster::start).await.unwrap().unwrap();
+    certificates(cluster.folder());
+    let url = cluster.create_database().await.unwrap();
+    let file = |name: &str| cluster.folder().join(name).display().to_string();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let driven = tokio::spawn(connection);
+    for setting in [
+        format!("ssl_cert_file = '{}'", file("server.crt")),
+        format!("ssl_key_file = '{}'", file("server.key")),
+        "ssl = on".to_owned(),
+    ] {
+        client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await.unwrap();
+    }
+    client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    drop(client);
+    driven.await.ok();
+
+    let open = async |url: String| Db::open(&EngineConfig::Postgres { url, connections_max: 2 }).await;
+    let verified = format!("{url}?sslmode=verify-full&sslrootcert={}", file("ca.crt"));
+    let started = Instant::now();
+    let db = loop {
+        match open(verified.clone()).await {
+            Ok(db) => break db,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+    };
+    let spoken = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert_eq!(db.read_one(spoken, vec![]).await.unwrap().unwrap().get::<bool>("ssl"), Ok(true));
+    let stranger = open(format!("{url}?sslmode=require")).await.err();
+    assert!(matches!(stranger, Some(StorageError::Unavailable(_))), "an unknown authority: {stranger:?}");
+    let other_name = verified.replace("127.0.0.1", "localhost");
+    let misnamed = open(other_name).await.err();
+    assert!(matches!(misnamed, Some(StorageError::Unavailable(_))), "another name: {misnamed:?}");
+}
