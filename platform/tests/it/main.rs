@@ -10,6 +10,8 @@ mod buses;
 mod engine_failures;
 mod engines;
 mod fakepay;
+mod notification;
+mod notification_smtp;
 mod product;
 mod product_catalogue;
 mod user;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::client::{Delivery, DeliveryFilter, FailedAttempt, Preferences};
 use super::model::{self, Message};
 use crate::http::Context;
-use crate::storage::{Batch, Db, Row, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, Row, StorageError, Value};
 use crate::vocabulary::{DeliveryId, Env, Event, EventId, OrderId, Timestamp, clock};
 
 /// How long what was sent stays readable.
@@ -146,6 +146,9 @@ fn claimed_row(row: &Row) -> Result<Claimed, StorageError> {
     })
 }
 
+/// The name of the statement that notes what was sent: where a test lets the storage fail.
+const SETTLE: &str = "notification_settle";
+
 /// Writes what came of the tries under `claim`. A delivery whose claim was lost meanwhile is left to who has it.
 pub(super) fn settle(now: Timestamp, claim: Uuid, ended: &[(&Claimed, Ended)]) -> Batch {
     let mut batch = Batch::new();
@@ -157,7 +160,9 @@ pub(super) fn settle(now: Timestamp, claim: Uuid, ended: &[(&Claimed, Ended)]) -
             .collect();
         if !ids.is_empty() {
             let (list, params) = in_list(4, &ids);
-            batch.run(
+            batch.push(
+                SETTLE,
+                Expect::Any,
                 format!(
                     "UPDATE notification_deliveries SET state = $1, sent_at = $2, claim = NULL, last_error = NULL \
                      WHERE claim = $3 AND id IN ({list})"

@@ -111,8 +111,8 @@ fn judge(error: &lettre::transport::smtp::Error) -> Outcome {
     }
     let reason = redaction::clean(&reason).into_owned();
     match code {
-        // 421 closes the door before any mail was looked at.
-        None | Some(421) => Outcome::Away { reason },
+        // 421 closes the door before any mail was looked at; 53x wants TLS or another password.
+        None | Some(421 | 530..=538) => Outcome::Away { reason },
         Some(code) if FINAL_CODES.contains(&code) => Outcome::Refused { code: Some(code.into()), reason },
         Some(code) => Outcome::Deferred { code: Some(code.into()), reason },
     }
