@@ -76,6 +76,23 @@ pub struct OrderConfig {
     pub payment_deadline: Duration,
     /// How long a worker may own a saga without a sign of life.
     pub lease: Duration,
+    /// How long after its delivery an order stays open for returns.
+    pub return_window: Duration,
+    /// Tax and shipping.
+    pub pricing: PricingConfig,
+}
+
+/// How prices become totals.
+#[derive(Clone, Debug)]
+pub struct PricingConfig {
+    /// Whether the catalogue's prices include tax; if not, it is added.
+    pub tax_included: bool,
+    /// The rate of each tax class in hundredths of a percent; a class that is not listed is taxed as the first.
+    pub tax_rates_bp: Vec<(String, i64)>,
+    /// What shipping costs, in minor units.
+    pub shipping: i64,
+    /// The subtotal from which on shipping is free, in minor units.
+    pub shipping_free_from: Option<i64>,
 }
 
 /// The payment service's settings.
@@ -229,6 +246,17 @@ impl ShopConfig {
                 reservation_ttl: Duration::from_secs(15 * 60),
                 payment_deadline: Duration::from_secs(60 * 60),
                 lease: Duration::from_secs(10),
+                return_window: Duration::from_secs(30 * 24 * 3600),
+                pricing: PricingConfig {
+                    tax_included: false,
+                    tax_rates_bp: vec![
+                        ("standard".to_owned(), 800),
+                        ("reduced".to_owned(), 400),
+                        ("zero".to_owned(), 0),
+                    ],
+                    shipping: 499,
+                    shipping_free_from: Some(10_000),
+                },
             },
             payment: PaymentConfig { provider_url: String::new(), provider_timeout: Duration::from_secs(5) },
             notification: NotificationConfig {

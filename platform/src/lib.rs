@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod http;
 pub mod manifest;
 pub mod resilience;
+pub mod saga;
 pub mod sandbox;
 pub mod secrets;
 pub mod services;
