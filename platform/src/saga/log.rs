@@ -165,7 +165,10 @@ impl SagaLog {
         let mut batch = Batch::new();
         batch.one(
             LEASE,
-            format!("UPDATE {} SET owner = NULL, lease_until = NULL WHERE id = $1 AND epoch = $2", self.sagas),
+            format!(
+                "UPDATE {} SET owner = NULL, lease_until = NULL WHERE id = $1 AND epoch = $2",
+                self.sagas
+            ),
             vec![id.into(), epoch.into()],
         );
         batch
@@ -225,19 +228,21 @@ impl SagaLog {
         );
     }
 
-    /// Makes the sagas that wait at `step` due now, spread over `over`; answers how many there were.
+    /// Makes every saga that waits due now, spread over `over`; answers how many there were.
     pub async fn hasten(
         &self,
         db: &Db,
-        step: &str,
         now: Timestamp,
         over: std::time::Duration,
     ) -> Result<usize, StorageError> {
         const GROUPS: u32 = 20;
         let waiting = db
             .read(
-                &format!("SELECT id FROM {} WHERE {LIVE} AND owner IS NULL AND step = $1 AND next_at > $2", self.sagas),
-                vec![step.into(), now.into()],
+                &format!(
+                    "SELECT id FROM {} WHERE {LIVE} AND owner IS NULL AND next_at > $1",
+                    self.sagas
+                ),
+                vec![now.into()],
             )
             .await?;
         let ids: Vec<Uuid> = waiting.iter().map(|row| row.get("id")).collect::<Result<_, _>>()?;
@@ -309,7 +314,12 @@ impl SagaLog {
     }
 
     /// A page of sagas, the latest first.
-    pub async fn list(&self, db: &Db, filter: SagaFilter, limit: usize) -> Result<Vec<SagaRow>, StorageError> {
+    pub async fn list(
+        &self,
+        db: &Db,
+        filter: SagaFilter,
+        limit: usize,
+    ) -> Result<Vec<SagaRow>, StorageError> {
         let mut params: Vec<Value> = vec![i64::try_from(limit).unwrap_or(i64::MAX).into()];
         let mut conditions = Vec::new();
         if let Some(state) = filter.state {
@@ -320,7 +330,8 @@ impl SagaLog {
             params.push(before.into());
             conditions.push(format!("id < ${}", params.len()));
         }
-        let only = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+        let only =
+            if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
         let sql = format!("SELECT {COLUMNS} FROM {} {only} ORDER BY id DESC LIMIT $1", self.sagas);
         db.read(&sql, params).await?.iter().map(SagaRow::from_row).collect()
     }

@@ -181,6 +181,8 @@ impl SagaRow {
 /// How a step came out, and what follows.
 #[derive(Debug)]
 pub struct Advance {
+    /// The step that was taken.
+    pub step: &'static str,
     /// The outcome in a word, for the log and the metrics: `done`, `declined`, `unknown`. A bounded set.
     pub outcome: &'static str,
     /// The service's own effects; written with the saga's row or not at all.

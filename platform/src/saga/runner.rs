@@ -3,11 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +15,8 @@ use crate::vocabulary::{Env, clock};
 
 /// How often in a row a worker decides anew because the service's own data had moved, before it pauses.
 const STALE_MAX: u32 = 10;
+/// How often the live sagas are counted.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for the steps under way.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -45,44 +42,7 @@ struct Shared<S> {
     tasks: TaskTracker,
     permits: Arc<Semaphore>,
     woken: Notify,
-    metrics: Metrics,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StepLabels {
-    kind: String,
-    step: String,
-    outcome: &'static str,
-}
-
-struct Metrics {
-    steps: Family<StepLabels, Histogram, fn() -> Histogram>,
-    in_flight: Gauge,
-    stuck: Counter,
-    leases_lost: Counter,
-}
-
-fn seconds() -> Histogram {
-    Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
-}
-
-impl Metrics {
-    fn new(telemetry: &Telemetry) -> Self {
-        let metrics = Self {
-            steps: Family::new_with_constructor(seconds),
-            in_flight: Gauge::default(),
-            stuck: Counter::default(),
-            leases_lost: Counter::default(),
-        };
-        telemetry.register(|registry| {
-            let steps = metrics.steps.clone();
-            registry.register("saga_step_seconds", "How long a saga's step took, and how it came out", steps);
-            registry.register("saga_inflight", "Sagas that this process works on", metrics.in_flight.clone());
-            registry.register("saga_stuck", "Sagas that came to need a person", metrics.stuck.clone());
-            registry.register("saga_leases_lost", "Sagas that another worker took over", metrics.leases_lost.clone());
-        });
-        metrics
-    }
+    telemetry: Telemetry,
 }
 
 /// Why a worker stops carrying a saga.
@@ -112,7 +72,7 @@ impl<S: Saga> Runner<S> {
                 stop: CancellationToken::new(),
                 tasks: TaskTracker::new(),
                 woken: Notify::new(),
-                metrics: Metrics::new(telemetry),
+                telemetry: telemetry.clone(),
             }),
         }
     }
@@ -152,7 +112,9 @@ impl<S: Saga> Runner<S> {
     pub async fn run(self, stop: CancellationToken) {
         // Only one process can have an embedded database open: whoever owned a saga before this start is dead.
         let mut anybodys = self.shared.db.dialect() == Dialect::Sqlite;
+        let mut measured_at = None;
         while !stop.is_cancelled() {
+            self.measure(&mut measured_at).await;
             let more = match self.resume_due(anybodys).await {
                 Ok(more) => {
                     anybodys = anybodys && more;
@@ -171,6 +133,18 @@ impl<S: Saga> Runner<S> {
             }
         }
         self.shut_down().await;
+    }
+
+    /// Counts the sagas now and then: not at every poll, since it reads all that are live.
+    async fn measure(&self, measured_at: &mut Option<tokio::time::Instant>) {
+        if measured_at.is_some_and(|at| at.elapsed() < MEASURE_EVERY) {
+            return;
+        }
+        *measured_at = Some(tokio::time::Instant::now());
+        if let Ok((live, stuck)) = self.shared.log.counts(&self.shared.db).await {
+            let count = |sagas| u64::try_from(sagas).unwrap_or(0);
+            self.shared.telemetry.meters().sagas(count(live), count(stuck));
+        }
     }
 
     async fn a_worker_is_free(&self) {
@@ -203,7 +177,8 @@ impl<S: Saga> Runner<S> {
         if limit == 0 {
             return Ok(true);
         }
-        let due = shared.log.due(&shared.db, shared.env.now(), limit, anybodys.then_some(&shared.owner)).await?;
+        let due =
+            shared.log.due(&shared.db, shared.env.now(), limit, anybodys.then_some(&shared.owner)).await?;
         if due.is_empty() {
             return Ok(false);
         }
@@ -236,7 +211,9 @@ impl<S: Saga> Runner<S> {
             match runner.load(row).await {
                 Ok(Some((row, work))) => runner.carry(row, work).await,
                 Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "could not load a saga; it comes back when its lease ends"),
+                Err(error) => {
+                    tracing::warn!(%error, "could not load a saga; it comes back when its lease ends")
+                }
             }
             drop(permit);
         });
@@ -255,14 +232,12 @@ impl<S: Saga> Runner<S> {
             format!("this binary does not know version {} of the saga `{}`", row.version, row.kind)
         };
         tracing::error!(saga = %row.id, subject = %row.subject, reason, "a saga was abandoned and needs a person");
-        shared.metrics.stuck.inc();
         shared.db.write(shared.log.abandon(&row, &reason, shared.env.now())).await?;
         Ok(None)
     }
 
     /// Carries a saga until it rests, and picks it up again when storage failed under it.
     async fn carry(&self, row: SagaRow, work: S::Work) {
-        self.shared.metrics.in_flight.inc();
         let (id, mut epoch) = (row.id, row.epoch);
         let mut carried = Some((row, work));
         let mut attempt = 0;
@@ -271,14 +246,16 @@ impl<S: Saga> Runner<S> {
             match self.work(row, work, &mut epoch).await {
                 Left::Settled => break,
                 Left::LostLease => {
-                    self.shared.metrics.leases_lost.inc();
                     tracing::info!(saga = %id, %subject, epoch, "another worker took the saga over");
                     break;
                 }
                 Left::LetGo(error) => {
                     tracing::warn!(saga = %id, %subject, %error, "an outcome may not be written: reading the saga anew");
                     let give_up_at = self.shared.env.after(self.shared.patience.lease);
-                    while carried.is_none() && self.shared.env.now() < give_up_at && !self.shared.stop.is_cancelled() {
+                    while carried.is_none()
+                        && self.shared.env.now() < give_up_at
+                        && !self.shared.stop.is_cancelled()
+                    {
                         attempt += 1;
                         tokio::time::sleep(self.shared.patience.pause(attempt, &self.shared.env)).await;
                         match self.take_again(id, &mut epoch).await {
@@ -290,12 +267,15 @@ impl<S: Saga> Runner<S> {
                 }
             }
         }
-        self.shared.metrics.in_flight.dec();
     }
 
     /// Takes the saga under a new epoch, which shuts out whatever was written under the old one and may still be on
     /// its way, and only then reads it.
-    async fn take_again(&self, id: Uuid, epoch: &mut i64) -> Result<Option<(SagaRow, S::Work)>, StorageError> {
+    async fn take_again(
+        &self,
+        id: Uuid,
+        epoch: &mut i64,
+    ) -> Result<Option<(SagaRow, S::Work)>, StorageError> {
         let taken = self.claim(&[(id, *epoch)]).await?;
         if taken.is_empty() {
             // An earlier try to take it may have been written although its answer was lost.
@@ -322,10 +302,10 @@ impl<S: Saga> Runner<S> {
                 return self.give_back(&row).await;
             }
             let began = tokio::time::Instant::now();
-            let Some(advance) = self.advance_under_lease(&row, &mut work).await else { return Left::LostLease };
-            let labels =
-                StepLabels { kind: row.kind.clone(), step: row.step.clone(), outcome: advance.outcome };
-            shared.metrics.steps.get_or_create(&labels).observe(began.elapsed().as_secs_f64());
+            let Some(advance) = self.advance_under_lease(&row, &mut work).await else {
+                return Left::LostLease;
+            };
+            shared.telemetry.meters().saga_step(advance.step, advance.outcome, began.elapsed());
             let (next, batch, pause) = self.outcome(&row, &mut work, advance);
             match shared.db.write(batch).await {
                 Ok(_) => {
@@ -334,7 +314,9 @@ impl<S: Saga> Runner<S> {
                 }
                 Err(error) if error.is_expectation(LEASE) => return Left::LostLease,
                 // The service's data moved under us: a customer cancelled, a colleague shipped. Decide anew.
-                Err(StorageError::Expectation { .. } | StorageError::Conflict { .. }) if stale < STALE_MAX => {
+                Err(StorageError::Expectation { .. } | StorageError::Conflict { .. })
+                    if stale < STALE_MAX =>
+                {
                     stale += 1;
                     match self.take_again(row.id, epoch).await {
                         Ok(Some(again)) => (row, work) = again,
@@ -391,10 +373,15 @@ impl<S: Saga> Runner<S> {
     }
 
     /// The row after `advance`, the one batch that makes it so, and how long to hold on before the next step.
-    fn outcome(&self, row: &SagaRow, work: &mut S::Work, advance: Advance) -> (SagaRow, Batch, Option<Duration>) {
+    fn outcome(
+        &self,
+        row: &SagaRow,
+        work: &mut S::Work,
+        advance: Advance,
+    ) -> (SagaRow, Batch, Option<Duration>) {
         let shared = &self.shared;
         let now = shared.env.now();
-        let Advance { outcome, batch: effects, then } = advance;
+        let Advance { step: taken, outcome, batch: effects, then } = advance;
         let mut next = SagaRow { updated_at: now, attempt: 0, last_error: None, ..row.clone() };
         next.lease_until = Some(clock::add(now, shared.patience.lease));
         let mut pause = None;
@@ -415,7 +402,8 @@ impl<S: Saga> Runner<S> {
                 if gives_up && next.attempt >= shared.patience.tries_max {
                     rest(&mut next, SagaState::Stuck);
                 } else {
-                    let wait = shared.patience.pause(next.attempt, &shared.env).max(not_before.unwrap_or_default());
+                    let wait =
+                        shared.patience.pause(next.attempt, &shared.env).max(not_before.unwrap_or_default());
                     next.next_at = Some(clock::add(now, wait));
                     if wait <= shared.patience.hold_max {
                         pause = Some(wait);
@@ -439,14 +427,14 @@ impl<S: Saga> Runner<S> {
             }
         }
         // A step that is tried for an hour would fill the log: of equal tries only the 1st, 2nd, 4th, 8th, … are kept.
-        let told = next.attempt == 0 || next.attempt.unsigned_abs().is_power_of_two() || !next.state.is_live();
+        let told =
+            next.attempt == 0 || next.attempt.unsigned_abs().is_power_of_two() || !next.state.is_live();
         next.log_n += i64::from(told);
         let mut batch = Batch::new();
-        shared.log.advance(&mut batch, &next, told.then_some((row.step.as_str(), outcome, row.attempt + 1)));
+        shared.log.advance(&mut batch, &next, told.then_some((taken, outcome, row.attempt + 1)));
         batch.append(effects);
         if let Some(reason) = alert {
             tracing::error!(saga = %row.id, subject = %row.subject, kind = row.kind, reason, "a saga needs a person");
-            shared.metrics.stuck.inc();
             batch.append(shared.saga.alert(&next, work, &reason));
         }
         (next, batch, pause)

@@ -292,8 +292,12 @@ fn stock(state: &State, next: &mut State, event: &Event) -> Turn {
             next.stock = Stock::Committed;
             Turn::New
         }
-        (_, Event::StockCommitted {}) if matches!(state.stock, Stock::Committed | Stock::Returned) => Turn::Known,
-        (Cancelling, Event::StockReleased {}) if matches!(state.stock, Stock::None | Stock::Held | Stock::Pinned) => {
+        (_, Event::StockCommitted {}) if matches!(state.stock, Stock::Committed | Stock::Returned) => {
+            Turn::Known
+        }
+        (Cancelling, Event::StockReleased {})
+            if matches!(state.stock, Stock::None | Stock::Held | Stock::Pinned) =>
+        {
             next.stock = Stock::Released;
             next.held_until = None;
             Turn::New
@@ -501,10 +505,13 @@ fn money(state: &State, next: &mut State, event: &Event) -> Turn {
 
 fn cancellation(state: &State, next: &mut State, event: &Event) -> Turn {
     use Status::{
-        Authorized, Authorizing, Cancelled, Cancelling, Confirmed, Fulfilling, PaymentQueued, Pending, Reserved,
+        Authorized, Authorizing, Cancelled, Cancelling, Confirmed, Fulfilling, PaymentQueued, Pending,
+        Reserved,
     };
     match (state.status, event) {
-        (Confirmed | Fulfilling, Event::CancelRequested { .. }) if state.refund_due > 0 || state.restock_due => {
+        (Confirmed | Fulfilling, Event::CancelRequested { .. })
+            if state.refund_due > 0 || state.restock_due =>
+        {
             Turn::Refused("a refund is under way")
         }
         (

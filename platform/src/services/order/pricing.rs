@@ -69,7 +69,11 @@ pub fn price(
 }
 
 /// Whether `benefit` gives anything to these lines.
-pub fn applies(lines: &[(QuotedLine, i64)], benefit: &Benefit, currency: Currency) -> Result<bool, MoneyError> {
+pub fn applies(
+    lines: &[(QuotedLine, i64)],
+    benefit: &Benefit,
+    currency: Currency,
+) -> Result<bool, MoneyError> {
     let gross = gross(lines, currency)?;
     let subtotal = sum(&gross)?;
     let gives = sum(&discounts(lines, &gross, subtotal, Some(benefit))?)? > 0;
@@ -108,10 +112,9 @@ fn discounts(
             let of_line = |(quoted, quantity): &(QuotedLine, i64)| {
                 let group = buy.checked_add(*free).filter(|group| *group > 0 && *free > 0 && *buy >= 0);
                 match group {
-                    Some(group) if quoted.sku == *sku => quoted
-                        .unit_price
-                        .checked_mul(quantity / group * free)
-                        .map(|money| money.amount),
+                    Some(group) if quoted.sku == *sku => {
+                        quoted.unit_price.checked_mul(quantity / group * free).map(|money| money.amount)
+                    }
                     _ => Ok(0),
                 }
             };
@@ -178,7 +181,8 @@ mod tests {
 
     fn totals(lines: &[(QuotedLine, i64)], benefit: Option<Benefit>) -> [i64; 5] {
         let priced = price(lines, benefit.as_ref(), &rules(false), Currency::USD).expect("it fits");
-        [priced.subtotal, priced.discount, priced.tax, priced.shipping, priced.total].map(|money| money.amount)
+        [priced.subtotal, priced.discount, priced.tax, priced.shipping, priced.total]
+            .map(|money| money.amount)
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! The service's API as OpenAPI.
+
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    utoipa::openapi::OpenApi::default()
+}
