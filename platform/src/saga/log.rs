@@ -238,10 +238,7 @@ impl SagaLog {
         const GROUPS: u32 = 20;
         let waiting = db
             .read(
-                &format!(
-                    "SELECT id FROM {} WHERE {LIVE} AND owner IS NULL AND next_at > $1",
-                    self.sagas
-                ),
+                &format!("SELECT id FROM {} WHERE {LIVE} AND owner IS NULL AND next_at > $1", self.sagas),
                 vec![now.into()],
             )
             .await?;

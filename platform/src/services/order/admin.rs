@@ -53,10 +53,7 @@ pub(super) fn routes() -> Router<Orders> {
         .route("/v1/admin/sagas/{order_id}/retry", post(retry))
         .route("/v1/admin/sagas/{order_id}/compensate", post(compensate))
         .route("/v1/admin/promotions", get(promotions).post(create_promotion))
-        .route(
-            "/v1/admin/promotions/{code}",
-            get(promotion).put(update_promotion).delete(end_promotion),
-        )
+        .route("/v1/admin/promotions/{code}", get(promotion).put(update_promotion).delete(end_promotion))
 }
 
 async fn list(
@@ -301,7 +298,10 @@ async fn unfinished(orders: &Orders, id: OrderId) -> Result<SagaRow, Problem> {
     }
     let open = |row: &SagaRow| !matches!(row.state, SagaState::Completed | SagaState::Compensated);
     rows.into_iter().rev().find(open).ok_or_else(|| {
-        Problem::new(Code::OrderStateConflict, "every saga of this order has ended: there is nothing to do again")
+        Problem::new(
+            Code::OrderStateConflict,
+            "every saga of this order has ended: there is nothing to do again",
+        )
     })
 }
 
@@ -319,7 +319,9 @@ async fn retry(
     let before = serde_json::json!({ "state": row.state.as_str(), "step": row.step, "attempt": row.attempt });
     let after = serde_json::json!({ "state": "running", "reason": body.reason });
     orders.audit(&mut batch, &context, "saga_retry", &id.to_string(), before, after);
-    orders.write_or(batch, "revive", || Problem::new(Code::Conflict, "the saga is being worked on right now")).await?;
+    orders
+        .write_or(batch, "revive", || Problem::new(Code::Conflict, "the saga is being worked on right now"))
+        .await?;
     orders.runner.wake();
     saga_answer(&orders, row).await
 }

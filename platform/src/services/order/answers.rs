@@ -24,7 +24,8 @@ pub(super) fn settled(order: &Aggregate, events: &[Event]) -> Answer {
                 _ => None,
             });
             let items = serde_json::to_value(items).unwrap_or_default();
-            Problem::new(Code::OutOfStock, "there is not enough in stock; the cart is as it was").with("items", items)
+            Problem::new(Code::OutOfStock, "there is not enough in stock; the cart is as it was")
+                .with("items", items)
         }
         _ if state.payment == PaymentStatus::Failed && state.status != Status::Expired => {
             let (code, message) = declined(events).unwrap_or(("declined", "the payment was declined"));

@@ -51,7 +51,11 @@ pub(super) struct Token {
     pub(super) access_token: Option<String>,
 }
 
-async fn create_cart(State(orders): State<Orders>, context: Context, _: Json<Nothing>) -> Result<Response, Problem> {
+async fn create_cart(
+    State(orders): State<Orders>,
+    context: Context,
+    _: Json<Nothing>,
+) -> Result<Response, Problem> {
     Ok(created(orders.carts().create(&context.called_by("order")).await?))
 }
 
@@ -111,7 +115,10 @@ async fn quote(
     Json(body): Json<Destination>,
 ) -> Answer<Cart> {
     if body.country.is_some_and(|country| country.len() != 2) {
-        return Err(Problem::invalid("/country", "country must be two capital letters, as ISO 3166 has them: `US`"));
+        return Err(Problem::invalid(
+            "/country",
+            "country must be two capital letters, as ISO 3166 has them: `US`",
+        ));
     }
     cart(State(orders), context, Path(id)).await
 }
@@ -124,7 +131,9 @@ async fn place(
     Json(body): Json<PlaceOrder>,
 ) -> Result<Response, Problem> {
     let respond_async = headers.get_all("prefer").iter().any(|value| {
-        value.to_str().is_ok_and(|text| text.split(',').any(|wish| wish.trim().eq_ignore_ascii_case("respond-async")))
+        value
+            .to_str()
+            .is_ok_and(|text| text.split(',').any(|wish| wish.trim().eq_ignore_ascii_case("respond-async")))
     });
     orders.place(&context.called_by("order"), &key, respond_async, body).await
 }
@@ -151,7 +160,8 @@ impl OrdersQuery {
 
 /// A cursor is the id after which the next page begins.
 pub(super) fn cursor(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::invalid("/cursor", "send the `next_cursor` of the page before as it was"))
+    text.parse()
+        .map_err(|_| Problem::invalid("/cursor", "send the `next_cursor` of the page before as it was"))
 }
 
 async fn mine(

@@ -99,8 +99,14 @@ impl Carts<'_> {
             return Ok(Vec::new());
         }
         let quote = self.products.quote(context, lines).await?;
-        let quantity = |sku: &str| lines.iter().filter(|line| line.sku == sku).map(|line| line.quantity).sum();
-        Ok(quote.lines.into_iter().map(|line| (quantity(&line.sku), line)).map(|(many, line)| (line, many)).collect())
+        let quantity =
+            |sku: &str| lines.iter().filter(|line| line.sku == sku).map(|line| line.quantity).sum();
+        Ok(quote
+            .lines
+            .into_iter()
+            .map(|line| (quantity(&line.sku), line))
+            .map(|(many, line)| (line, many))
+            .collect())
     }
 
     /// The cart as a client sees it. A SKU that left the catalogue is not shown.
@@ -147,7 +153,11 @@ impl Carts<'_> {
             subtotal: priced.subtotal,
             discount: priced.discount,
             tax: priced.tax,
-            shipping: if quoted.is_empty() { crate::vocabulary::Money::zero(currency) } else { priced.shipping },
+            shipping: if quoted.is_empty() {
+                crate::vocabulary::Money::zero(currency)
+            } else {
+                priced.shipping
+            },
             total: priced.total,
             promotion: promotion.map(|promotion| promotion.code),
         })
@@ -190,10 +200,13 @@ impl Carts<'_> {
             return Err(Problem::invalid("/quantity", format!("quantity must be from 0 to {QUANTITY_MAX}")));
         }
         let mut cart = self.find(id, context).await?;
-        match cart.lines.iter_mut().find(|line| line.sku == sku) {
-            Some(line) => line.quantity = quantity,
+        match cart.lines.iter().position(|line| line.sku == sku) {
+            Some(at) => cart.lines[at].quantity = quantity,
             None if cart.lines.len() >= LINES_MAX => {
-                return Err(Problem::invalid("/sku", format!("a cart holds at most {LINES_MAX} different items")));
+                return Err(Problem::invalid(
+                    "/sku",
+                    format!("a cart holds at most {LINES_MAX} different items"),
+                ));
             }
             None => cart.lines.push(Line { sku: sku.to_owned(), quantity }),
         }
@@ -201,7 +214,11 @@ impl Carts<'_> {
         let quoted = match self.quote(context, &cart.lines).await {
             Ok(quoted) => Some(quoted),
             // Another line left the catalogue; it is just not shown. This one never gets in.
-            Err(CallError::Problem(problem)) if problem.code == Code::UnknownSku && lost(&problem) != Some(sku) => None,
+            Err(CallError::Problem(problem))
+                if problem.code == Code::UnknownSku && lost(&problem) != Some(sku) =>
+            {
+                None
+            }
             Err(error) => return Err(error.into()),
         };
         let now = self.env.now();

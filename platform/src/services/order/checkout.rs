@@ -128,7 +128,9 @@ impl OrderSagas {
             Ok(PaymentResult::Unavailable { retry_after_ms }) => {
                 self.queue_payment(context, row, work, Wait::unavailable(retry_after_ms)).await
             }
-            Ok(PaymentResult::Unknown { reason }) => self.not_known(row, work, events, Operation::Authorize, reason),
+            Ok(PaymentResult::Unknown { reason }) => {
+                self.not_known(row, work, events, Operation::Authorize, reason)
+            }
             Ok(other) => {
                 let why = format!("the payment service answered {other:?} to an authorisation");
                 self.wait(row, work, step, Wait::refused(why), &[])
@@ -199,7 +201,9 @@ impl OrderSagas {
         match self.try_pin(context, work).await {
             Pinned::Yes => self.done(row, work, step, "done", &[Event::StockPinned {}]),
             Pinned::Lost(reason) => self.done(row, work, step, "lost", &[Event::ReservationLost { reason }]),
-            Pinned::NotYet(error) => self.wait(row, work, step, Wait { gives_up: false, ..error.into() }, &[]),
+            Pinned::NotYet(error) => {
+                self.wait(row, work, step, Wait { gives_up: false, ..error.into() }, &[])
+            }
         }
     }
 
@@ -225,7 +229,9 @@ impl OrderSagas {
             Ok(PaymentResult::Unavailable { retry_after_ms }) => {
                 self.wait(row, work, step, Wait::unavailable(retry_after_ms), &[])
             }
-            Ok(PaymentResult::Unknown { reason }) => self.not_known(row, work, vec![], Operation::Capture, reason),
+            Ok(PaymentResult::Unknown { reason }) => {
+                self.not_known(row, work, vec![], Operation::Capture, reason)
+            }
             Ok(other) => {
                 let why = format!("the payment service answered {other:?} to a capture");
                 self.wait(row, work, step, Wait::refused(why), &[])

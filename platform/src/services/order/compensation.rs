@@ -25,7 +25,8 @@ const LOOKS_MAX: usize = 4;
 
 /// Whether the provider may hold or have money for this order.
 fn may_have_money(state: &State) -> bool {
-    let known_to_have_none = matches!(state.payment, Standing::Failed | Standing::Voided | Standing::Refunded);
+    let known_to_have_none =
+        matches!(state.payment, Standing::Failed | Standing::Voided | Standing::Refunded);
     state.payment_requested && !(known_to_have_none && state.money_is_settled())
 }
 
@@ -72,7 +73,9 @@ impl OrderSagas {
         }
         if work.order.state.restock_due {
             let key = format!("refund:{}", work.order.state.refunds);
-            if let Err(error) = self.products.restock(context, work.order.id, &Self::lines(&work.order), &key).await {
+            if let Err(error) =
+                self.products.restock(context, work.order.id, &Self::lines(&work.order), &key).await
+            {
                 return self.wait(row, work, step, error.into(), &events);
             }
             events.push(Event::StockRestocked {});
@@ -185,13 +188,20 @@ impl OrderSagas {
             events.push(event);
         } else if payment.refunded.amount > work.order.state.refunded {
             // The refund went through, and the worker died before it could say so.
-            let amount = Money::new(payment.refunded.amount - work.order.state.refunded, payment.refunded.currency);
+            let amount =
+                Money::new(payment.refunded.amount - work.order.state.refunded, payment.refunded.currency);
             events.push(Event::PaymentRefunded { amount, key });
         }
         Ok(())
     }
 
-    async fn give_back(&self, context: &Context, work: &Work, amount: Money, key: &str) -> Result<Event, Wait> {
+    async fn give_back(
+        &self,
+        context: &Context,
+        work: &Work,
+        amount: Money,
+        key: &str,
+    ) -> Result<Event, Wait> {
         match self.payments.refund(context, work.order.id, amount, key).await? {
             PaymentResult::Refunded { amount } => Ok(Event::PaymentRefunded { amount, key: key.to_owned() }),
             PaymentResult::Declined { code, message } => {

@@ -62,7 +62,7 @@ impl Orders {
             bus: bus.clone(),
             telemetry: telemetry.clone(),
         };
-        let runner = Runner::new(sagas, saga_log(), db.clone(), env.clone(), patience, &telemetry);
+        let runner = Runner::new(sagas, saga_log().clone(), db.clone(), env.clone(), patience, &telemetry);
         Self { db, env, config: Arc::new(config), secrets, products, bus, hub, telemetry, runner }
     }
 

@@ -140,7 +140,10 @@ impl Orders {
                 }
                 Err(error) if error.is_expectation(USED_UP) => {
                     let code = placed.promotion.unwrap_or_default();
-                    return Err(promotions::invalid(&code, "the promotion was used up, or used by you before"));
+                    return Err(promotions::invalid(
+                        &code,
+                        "the promotion was used up, or used by you before",
+                    ));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -274,11 +277,17 @@ fn check(request: &PlaceOrder, context: &Context) -> Result<(), Problem> {
     for (field, text, most) in texts {
         let Some(text) = text else { continue };
         if (text.trim().is_empty() && field != "line2") || text.chars().count() > most {
-            refuse(&format!("/shipping_address/{field}"), &format!("{field} must have 1 to {most} characters"));
+            refuse(
+                &format!("/shipping_address/{field}"),
+                &format!("{field} must have 1 to {most} characters"),
+            );
         }
     }
     if address.country.len() != 2 || !address.country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        refuse("/shipping_address/country", "country must be two capital letters, as ISO 3166 has them: `US`");
+        refuse(
+            "/shipping_address/country",
+            "country must be two capital letters, as ISO 3166 has them: `US`",
+        );
     }
     let method = &request.payment_method;
     let letters = method.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -322,7 +331,9 @@ mod tests {
         for good in ["ada@example.com", "a.b+c@sub.example.co"] {
             assert!(is_email(good), "{good}");
         }
-        for bad in ["", "ada", "@example.com", "ada@", "ada@host", "a b@example.com", "a@b@example.com", "a@.com"] {
+        for bad in
+            ["", "ada", "@example.com", "ada@", "ada@host", "a b@example.com", "a@b@example.com", "a@.com"]
+        {
             assert!(!is_email(bad), "{bad}");
         }
     }

@@ -13,7 +13,8 @@ use crate::vocabulary::{Currency, Timestamp};
 /// The name of the statement that fails when a promotion was used up, or ended, meanwhile.
 pub(super) const USED_UP: &str = "promotion";
 
-const COLUMNS: &str = "code, title, benefit, min_subtotal, uses_max, uses_per_customer_max, uses, starts_at, ends_at, active";
+const COLUMNS: &str =
+    "code, title, benefit, min_subtotal, uses_max, uses_per_customer_max, uses, starts_at, ends_at, active";
 
 /// A code as it is kept.
 pub(super) fn normal(code: &str) -> String {
@@ -132,7 +133,9 @@ pub(super) fn check(save: &SavePromotion) -> Result<(), Problem> {
         Benefit::Fixed { amount } if *amount < 1 => {
             refuse("/benefit/amount", "the amount must be at least 1 minor unit");
         }
-        Benefit::BuyXGetY { sku, buy, free } if sku.is_empty() || !(1..=999).contains(buy) || !(1..=999).contains(free) => {
+        Benefit::BuyXGetY { sku, buy, free }
+            if sku.is_empty() || !(1..=999).contains(buy) || !(1..=999).contains(free) =>
+        {
             refuse("/benefit", "name a SKU, and 1 to 999 units to buy and to get");
         }
         _ => {}
@@ -201,7 +204,10 @@ pub(super) fn demo(now: Timestamp) -> Batch {
         active: true,
     };
     let offers = [
-        SavePromotion { uses_per_customer_max: Some(1), ..offer(0, Benefit::Percent { basis_points: 1_000 }) },
+        SavePromotion {
+            uses_per_customer_max: Some(1),
+            ..offer(0, Benefit::Percent { basis_points: 1_000 })
+        },
         offer(1, Benefit::FreeShipping {}),
         SavePromotion { min_subtotal: 3_000, ..offer(2, Benefit::Fixed { amount: 500 }) },
         SavePromotion { uses_max: Some(100), ..offer(3, Benefit::Percent { basis_points: 10_000 }) },

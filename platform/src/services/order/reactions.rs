@@ -112,15 +112,17 @@ fn amount(event: &events::Event) -> Option<Money> {
 pub(super) async fn sweep(orders: &Orders) -> Result<(), StorageError> {
     let now = orders.env.now();
     super::idempotency::sweep(&orders.db, now).await?;
-    let before = now.as_microsecond().saturating_sub(
-        i64::try_from(orders.config.return_window.as_micros()).unwrap_or(i64::MAX),
-    );
+    let before = now
+        .as_microsecond()
+        .saturating_sub(i64::try_from(orders.config.return_window.as_micros()).unwrap_or(i64::MAX));
     let before = crate::vocabulary::Timestamp::from_microsecond(before).unwrap_or(now);
-    let sql = "SELECT id FROM order_orders WHERE status = 'delivered' AND updated_at < $1 ORDER BY id LIMIT 200";
+    let sql =
+        "SELECT id FROM order_orders WHERE status = 'delivered' AND updated_at < $1 ORDER BY id LIMIT 200";
     for row in orders.db.read(sql, vec![before.into()]).await? {
         let id: OrderId = row.get("id")?;
         let by = By::shop(Context::background("order", &orders.env));
-        if let Err(problem) = orders.record(id, &by, |_| Ok(Event::ReturnWindowEnded {}), |_, _, _| {}).await {
+        if let Err(problem) = orders.record(id, &by, |_| Ok(Event::ReturnWindowEnded {}), |_, _, _| {}).await
+        {
             tracing::debug!(order_id = %id, problem = problem.detail, "an order stays open for returns");
         }
     }

@@ -141,7 +141,9 @@ impl Wait {
 
 impl From<CallError> for Wait {
     fn from(error: CallError) -> Self {
-        let refused = error.problem().is_some_and(|problem| (400..500).contains(&problem.status) && problem.status != 429);
+        let refused = error
+            .problem()
+            .is_some_and(|problem| (400..500).contains(&problem.status) && problem.status != 429);
         if refused { Self::refused(error.to_string()) } else { Self::unknown(error.to_string()) }
     }
 }
@@ -189,7 +191,12 @@ impl OrderSagas {
     ) -> Advance {
         let mut batch = Batch::new();
         if let Err(refused) = work.order.record(events, &work.by, &self.env, &mut batch) {
-            return Advance { step, outcome: "refused", batch: Batch::new(), then: Then::Stuck(refused.to_string()) };
+            return Advance {
+                step,
+                outcome: "refused",
+                batch: Batch::new(),
+                then: Then::Stuck(refused.to_string()),
+            };
         }
         work.tells = batch.statements.iter().any(|statement| statement.name == crate::bus::outbox::OUTBOX);
         if row.kind == SagaKind::Checkout.as_str() {
@@ -213,7 +220,9 @@ impl OrderSagas {
     /// The buyer's answer is stored in the batch that makes it true, and the cart is emptied by the one that confirms.
     fn settle(&self, work: &mut Work, events: &[Event], batch: &mut Batch) {
         let state = &work.order.state;
-        if batch.is_empty() || is_over(work.status_before, PaymentStatus::None) || !is_over(state.status, state.payment)
+        if batch.is_empty()
+            || is_over(work.status_before, PaymentStatus::None)
+            || !is_over(state.status, state.payment)
         {
             return;
         }
@@ -240,7 +249,12 @@ impl OrderSagas {
 
     /// What the order holds, as the product service wants it.
     pub(super) fn lines(order: &Aggregate) -> Vec<Line> {
-        order.placed.lines.iter().map(|line| Line { sku: line.sku.clone(), quantity: line.quantity }).collect()
+        order
+            .placed
+            .lines
+            .iter()
+            .map(|line| Line { sku: line.sku.clone(), quantity: line.quantity })
+            .collect()
     }
 }
 

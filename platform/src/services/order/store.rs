@@ -86,7 +86,10 @@ pub(super) struct Stored {
 /// The order's events.
 pub(super) async fn read_events(db: &Db, id: OrderId) -> Result<Vec<Stored>, ReplayError> {
     let rows = db
-        .read("SELECT seq, type, data, at FROM order_events WHERE order_id = $1 ORDER BY seq", vec![id.into()])
+        .read(
+            "SELECT seq, type, data, at FROM order_events WHERE order_id = $1 ORDER BY seq",
+            vec![id.into()],
+        )
         .await?;
     rows.iter().map(|row| stored(id, row)).collect()
 }
@@ -109,7 +112,8 @@ pub(super) fn replay(id: OrderId, events: Vec<Stored>) -> Result<Option<Aggregat
     let mut aggregate: Option<Aggregate> = None;
     for Stored { seq, event, at } in events {
         let state = aggregate.as_ref().map(|aggregate| &aggregate.state);
-        let applied = model::apply(state, &event).map_err(|refused| ReplayError::OutOfTurn(id, seq, refused))?;
+        let applied =
+            model::apply(state, &event).map_err(|refused| ReplayError::OutOfTurn(id, seq, refused))?;
         let Applied::New(state, _) = applied else { continue };
         match (&mut aggregate, event) {
             (Some(aggregate), _) => {
@@ -322,7 +326,10 @@ impl Aggregate {
 
     fn give_back_promotion(&self, batch: &mut Batch) {
         let Some(code) = &self.placed.promotion else { return };
-        batch.run("UPDATE order_promotions SET uses = uses - 1 WHERE code = $1 AND uses > 0", vec![code.into()]);
+        batch.run(
+            "UPDATE order_promotions SET uses = uses - 1 WHERE code = $1 AND uses > 0",
+            vec![code.into()],
+        );
         batch.run(
             "UPDATE order_promotion_uses SET uses = uses - 1 WHERE code = $1 AND customer = $2 AND uses > 0",
             vec![code.into(), customer_key(&self.placed).into()],

@@ -44,7 +44,8 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let watch = orders.hub.watch(id);
     let owned = orders.visible(&context, id, token.access_token.as_deref()).await?;
-    let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
+    let after =
+        headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
     let waiting: VecDeque<_> = views::events(&orders.db, id, after).await?.into();
     if waiting.is_empty() && owned.order.status.is_terminal() {
         // Tells a browser not to ask again.

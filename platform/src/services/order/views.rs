@@ -56,7 +56,8 @@ pub(super) async fn list(db: &Db, query: &ListQuery, limit: usize) -> Result<Vec
             push("number LIKE ? ESCAPE '!'", begins_with(&text.to_uppercase()).into());
         }
     }
-    let only = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let only =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let sql = format!("SELECT * FROM order_orders {only} ORDER BY id DESC LIMIT $1");
     let rows = db.read(&sql, params).await?;
     with_lines(db, rows).await
@@ -85,10 +86,7 @@ async fn with_lines(db: &Db, rows: Vec<Row>) -> Result<Vec<Owned>, StorageError>
     for line in db.read(&sql, ids.iter().map(|id| Value::from(*id)).collect()).await? {
         lines.entry(line.get("order_id")?).or_default().push(line);
     }
-    rows.iter()
-        .zip(ids)
-        .map(|(row, id)| order(row, lines.get(&id).map_or(&[], Vec::as_slice)))
-        .collect()
+    rows.iter().zip(ids).map(|(row, id)| order(row, lines.get(&id).map_or(&[], Vec::as_slice))).collect()
 }
 
 fn order(row: &Row, lines: &[Row]) -> Result<Owned, StorageError> {
@@ -143,7 +141,8 @@ pub(super) fn word<T: std::str::FromStr<Err = String>>(row: &Row, column: &str) 
 
 /// What happened to an order after event number `after`.
 pub(super) async fn events(db: &Db, id: OrderId, after: i64) -> Result<Vec<OrderEvent>, StorageError> {
-    let sql = "SELECT seq, type, data, actor, at FROM order_events WHERE order_id = $1 AND seq > $2 ORDER BY seq";
+    let sql =
+        "SELECT seq, type, data, actor, at FROM order_events WHERE order_id = $1 AND seq > $2 ORDER BY seq";
     let rows = db.read(sql, vec![id.into(), after.into()]).await?;
     rows.iter()
         .map(|row| {
