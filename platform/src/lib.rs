@@ -9,9 +9,11 @@
 //! Start reading at [`vocabulary`] for the words, at [`services`] for a service's shape, at `app` for how they
 //! become a running shop.
 
+pub mod app;
 pub mod bus;
 pub mod cache;
 pub mod capabilities;
+pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod http;

@@ -253,6 +253,12 @@ impl Meters {
         self.saga_stuck.set(whole(stuck));
     }
 
+    /// Sagas that have not ended, as last told.
+    #[must_use]
+    pub fn sagas_inflight(&self) -> i64 {
+        self.saga_inflight.get()
+    }
+
     /// How old the oldest unpublished event of `service` is; zero when all are published.
     pub fn outbox_lag(&self, service: &'static str, lag: Duration) {
         self.outbox_lag.get_or_create(&ServiceLabel { service }).set(lag.as_secs_f64());

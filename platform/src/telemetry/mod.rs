@@ -28,7 +28,7 @@ use prometheus_client::registry::Registry;
 
 pub use health::Health;
 pub use live::{LivePoint, LiveSeries};
-pub use logs::{LogQuery, LogRecord, Logs};
+pub use logs::{LogQuery, LogRecord, Logs, LogsError};
 pub use meters::{BreakerState, Meters};
 pub use scope::Scope;
 pub use traces::{Attribute, Span, SpanKind, TraceQuery, TraceStore, TraceSummary};

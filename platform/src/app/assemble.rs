@@ -1,0 +1,143 @@
+//! Capabilities from configuration, services onto capabilities.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::gauges;
+use super::running::Stops;
+use crate::bus::{self, Bus, Relay};
+use crate::capabilities::Capabilities;
+use crate::config::ShopConfig;
+use crate::gateway::Gateway;
+use crate::http::{Endpoint, HttpClient};
+use crate::secrets::Secrets;
+use crate::services::{Job, SERVICES, Service};
+use crate::storage::{Db, Migration};
+use crate::telemetry::Telemetry;
+use crate::vocabulary::Env;
+use crate::web;
+
+/// How long a call to a sibling behind a URL may take.
+const SIBLING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Every migration of the shop: the bus first, then the services in their list's order.
+pub(super) fn migrations() -> Vec<Migration> {
+    let services = SERVICES.iter().flat_map(|service| service.migrations);
+    bus::MIGRATIONS.iter().chain(services).copied().collect()
+}
+
+/// What the capabilities are built from.
+pub(super) struct Ground {
+    pub(super) env: Env,
+    pub(super) config: ShopConfig,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) db: Db,
+    pub(super) telemetry: Telemetry,
+    pub(super) provider_url: Arc<str>,
+}
+
+/// The services of this process on their capabilities.
+pub(super) struct Assembly {
+    pub(super) capabilities: Capabilities,
+    local: Vec<Service>,
+    /// Each local service's router, by name.
+    pub(super) routers: Vec<(&'static str, Router)>,
+    pub(super) openapi: Vec<utoipa::openapi::OpenApi>,
+    jobs: Vec<Job>,
+}
+
+impl Assembly {
+    /// Capabilities on `ground` for the services in `local`; the others are behind `peers`, or on this machine at the
+    /// manifest's port.
+    pub(super) fn new(
+        ground: Ground,
+        local: Vec<Service>,
+        peers: &HashMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let Ground { env, config, secrets, db, telemetry, provider_url } = ground;
+        let http = HttpClient::new(Duration::from_secs(1));
+        let keyring = secrets.keyring()?;
+        let endpoints = SERVICES.iter().map(|service| {
+            let name = service.manifest.name;
+            let endpoint = if local.iter().any(|own| own.manifest.name == name) {
+                Endpoint::in_process(name)
+            } else {
+                let url = peers
+                    .get(name)
+                    .cloned()
+                    .unwrap_or_else(|| format!("http://127.0.0.1:{}", service.manifest.port));
+                Endpoint::remote(name, &url, http.clone(), keyring.clone(), env.clone(), SIBLING_TIMEOUT)
+            };
+            (name, endpoint)
+        });
+        let endpoints = Arc::new(endpoints.collect::<HashMap<_, _>>());
+        let queues = SERVICES.iter().flat_map(|service| service.queues).copied().collect::<Vec<_>>();
+        let capabilities = Capabilities {
+            bus: Bus::embedded(db.clone(), env.clone(), &queues),
+            config: Arc::new(config),
+            secrets,
+            db,
+            http,
+            telemetry,
+            endpoints,
+            provider_url,
+            env,
+        };
+        Ok(Self { capabilities, local, routers: Vec::new(), openapi: Vec::new(), jobs: Vec::new() })
+    }
+
+    /// Builds every local service and lets its siblings find it.
+    pub(super) async fn mount(&mut self) -> anyhow::Result<()> {
+        for service in &self.local {
+            let mounted = (service.mount)(&self.capabilities).await?;
+            let name = service.manifest.name;
+            self.capabilities.endpoint(name).bind(mounted.router.clone());
+            self.routers.push((name, mounted.router));
+            self.openapi.push(mounted.openapi);
+            self.jobs.extend(mounted.jobs);
+        }
+        Ok(())
+    }
+
+    /// The gateway before the services, with the pages.
+    pub(super) fn public_face(&self) -> Router {
+        let gateway = Gateway::new(&self.capabilities, SERVICES);
+        let pages = web::router(&self.capabilities, gateway.verify());
+        gateway.router(pages, &self.openapi)
+    }
+
+    /// Starts what runs beside the requests: the services' jobs, a relay per outbox, and the gauges.
+    pub(super) fn start_jobs(&mut self, stop: &Stops) -> (JoinSet<()>, JoinSet<()>) {
+        let mut jobs = JoinSet::new();
+        for job in self.jobs.drain(..) {
+            jobs.spawn(supervise(job, self.capabilities.telemetry.clone(), stop.jobs.clone()));
+        }
+        jobs.spawn(gauges::watch(self.capabilities.clone(), stop.jobs.clone()));
+        if let Some(url) = self.capabilities.config.telemetry.otlp_url.clone() {
+            let exporter = self.capabilities.telemetry.clone();
+            jobs.spawn(exporter.export(self.capabilities.http.clone(), url, stop.jobs.clone()));
+        }
+        let mut relays = JoinSet::new();
+        for outbox in self.local.iter().filter_map(|service| service.outbox) {
+            relays.spawn(Relay::new(&self.capabilities.bus, outbox).run(stop.relays.clone()));
+        }
+        (jobs, relays)
+    }
+}
+
+/// Runs `job`; when it ends before it was told to, the process is no longer well and says so, so that whoever runs
+/// it starts a new one.
+async fn supervise(job: Job, telemetry: Telemetry, stop: CancellationToken) {
+    let outcome = tokio::spawn((job.run)(stop.clone())).await;
+    if stop.is_cancelled() {
+        return;
+    }
+    let reason = outcome.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+    tracing::error!(job = job.name, reason, "a job ended before it was told to");
+    telemetry.health().set_up(false);
+}

@@ -1,0 +1,16 @@
+//! From a configuration to a running shop, and back to nothing without losing anything.
+//!
+//! [`up`] runs the whole shop in this process; [`serve`] runs some of its roles, for machines where each service
+//! is a process of its own. Both build the same [`crate::capabilities::Capabilities`] and mount the same services.
+
+mod assemble;
+mod gauges;
+mod running;
+mod serve;
+mod signals;
+mod start;
+
+pub use running::{RunningShop, Vitals};
+pub use serve::{Role, ServeOptions, serve};
+pub use signals::until_told_to_stop;
+pub use start::{Admin, Progress, Sandbox, StartError, UpOptions, migrate, up};

@@ -1,0 +1,183 @@
+//! Some of the shop's roles in this process, the others elsewhere.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::assemble::{self, Assembly, Ground};
+use super::running::{RunningShop, Stops};
+use super::start::{self, StartError};
+use crate::config::ShopConfig;
+use crate::http::server::{self, ServerLimits};
+use crate::secrets::Secrets;
+use crate::services::{SERVICES, Service};
+use crate::storage::Db;
+use crate::vocabulary::Env;
+
+/// The port of the gateway when it runs by itself.
+const GATEWAY_PORT: u16 = 8080;
+/// The port of the sandbox provider when it runs by itself.
+const FAKEPAY_PORT: u16 = 8090;
+
+/// What a process can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The gateway and every service; not the sandbox provider.
+    All,
+    /// The public face.
+    Gateway,
+    /// The sandbox provider.
+    Fakepay,
+    /// The service of this name.
+    Service(&'static str),
+}
+
+impl FromStr for Role {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            "gateway" => Ok(Self::Gateway),
+            "fakepay" => Ok(Self::Fakepay),
+            name => SERVICES
+                .iter()
+                .find(|service| service.manifest.name == name)
+                .map(|service| Self::Service(service.manifest.name))
+                .ok_or_else(|| {
+                    let names = SERVICES.iter().map(|service| service.manifest.name).collect::<Vec<_>>();
+                    format!(
+                        "there is no role `{name}`; there are all, gateway, fakepay, {}",
+                        names.join(", ")
+                    )
+                }),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "all",
+            Self::Gateway => "gateway",
+            Self::Fakepay => "fakepay",
+            Self::Service(name) => name,
+        })
+    }
+}
+
+impl Role {
+    fn port(self) -> u16 {
+        match self {
+            Self::All | Self::Gateway => GATEWAY_PORT,
+            Self::Fakepay => FAKEPAY_PORT,
+            Self::Service(name) => SERVICES
+                .iter()
+                .find(|service| service.manifest.name == name)
+                .map_or(0, |service| service.manifest.port),
+        }
+    }
+
+    fn runs(self, service: &Service) -> bool {
+        self == Self::All || self == Self::Service(service.manifest.name)
+    }
+}
+
+/// Which roles, and where everybody is.
+#[derive(Clone, Debug, Default)]
+pub struct ServeOptions {
+    /// What this process is.
+    pub roles: Vec<Role>,
+    /// Where to listen: with one role exactly there, with several on this host at each role's own port (0 stays 0).
+    pub listen: Option<SocketAddr>,
+    /// Base URLs of services that are elsewhere; a service that is not named is on this machine at its own port.
+    pub peers: HashMap<String, String>,
+    /// Where fakepay sends its webhooks.
+    pub webhook_url: Option<String>,
+    /// The secrets; in the data folder by default.
+    pub secrets_file: Option<PathBuf>,
+}
+
+impl ServeOptions {
+    fn address(&self, role: Role) -> SocketAddr {
+        let host = self.listen.map_or(std::net::IpAddr::from([127, 0, 0, 1]), |listen| listen.ip());
+        match self.listen {
+            Some(listen) if self.roles.len() == 1 || listen.port() == 0 => listen,
+            _ => SocketAddr::new(host, role.port()),
+        }
+    }
+}
+
+/// Runs `options.roles` in this process. Migrates first when a service is among them.
+pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
+    let env = Env::system();
+    start::make_data_folder(&config)?;
+    let telemetry = start::begin_telemetry(&config, &env)?;
+    let secrets_file = options.secrets_file.clone().unwrap_or_else(|| config.data_dir.join("secrets.json"));
+    let secrets = Arc::new(Secrets::load_or_generate(&secrets_file, &env)?);
+    let mut shop = RunningShop::new(telemetry.clone());
+
+    if options.roles.contains(&Role::Fakepay) {
+        let address = options.address(Role::Fakepay);
+        let webhooks = options.webhook_url.clone();
+        let fakepay = start::start_sandbox(&config, &secrets, &env, address, webhooks).await?;
+        shop.addresses.push(("fakepay".to_owned(), fakepay.url()));
+        shop.fakepay = Some(fakepay);
+    }
+    let local: Vec<Service> = SERVICES
+        .iter()
+        .filter(|service| options.roles.iter().any(|role| role.runs(service)))
+        .copied()
+        .collect();
+    let is_public = options.roles.iter().any(|role| matches!(role, Role::All | Role::Gateway));
+    if local.is_empty() && !is_public {
+        return Ok(shop);
+    }
+
+    let db = Db::open(&config.engine).await?;
+    if !local.is_empty() {
+        db.migrate(&assemble::migrations(), &env).await?;
+    }
+    let provider_url = match config.payment.provider_url.as_str() {
+        "" => format!("http://127.0.0.1:{FAKEPAY_PORT}"),
+        url => url.to_owned(),
+    };
+    let keyring = secrets.keyring()?;
+    let ground = Ground {
+        env: env.clone(),
+        config,
+        secrets,
+        db,
+        telemetry,
+        provider_url: provider_url.as_str().into(),
+    };
+    let mut assembly = Assembly::new(ground, local, &options.peers).map_err(StartError::Mount)?;
+    assembly.mount().await.map_err(StartError::Mount)?;
+
+    let stop = Stops::default();
+    let mut listeners = JoinSet::new();
+    if is_public {
+        let role = if options.roles.contains(&Role::All) { Role::All } else { Role::Gateway };
+        let (listener, url) = start::listen(options.address(role)).await?;
+        shop.addresses.push((role.to_string(), url));
+        let face = assembly.public_face();
+        listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
+    }
+    for (name, router) in &assembly.routers {
+        if !options.roles.contains(&Role::Service(name)) {
+            continue;
+        }
+        let (listener, url) = start::listen(options.address(Role::Service(name))).await?;
+        shop.addresses.push(((*name).to_owned(), url));
+        let patience = assembly.capabilities.config.gateway.timeout;
+        let edge = server::guarded(name, router.clone(), keyring.clone(), &env, patience);
+        listeners.spawn(server::serve(listener, edge, ServerLimits::default(), stop.listeners.clone()));
+    }
+    let (jobs, relays) = assembly.start_jobs(&stop);
+    assembly.capabilities.telemetry.health().set_up(true);
+    Ok(shop.with(assembly.capabilities, stop, listeners, jobs, relays))
+}
