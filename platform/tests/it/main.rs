@@ -12,6 +12,7 @@ mod engines;
 mod fakepay;
 mod notification;
 mod notification_smtp;
+mod gateway;
 mod product;
 mod product_catalogue;
 mod user;
