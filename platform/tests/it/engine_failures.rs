@@ -287,7 +287,6 @@ fn certificates(folder: &Path) {
     assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_spoken_and_verified_when_the_url_asks_for_it() {
     if postgres::database().await.is_none() {
