@@ -53,9 +53,6 @@ impl Telemetry {
         let took = began.elapsed();
         let status = response.status().as_u16();
         self.inner.meters.request(service, &route, method, status, took);
-        if service == EDGE {
-            self.inner.live.request(self.inner.env.now(), took, status >= 500);
-        }
         if let Some(span) = &mut span {
             describe(span, &response, status);
             tell(span, method, &route, status, took);

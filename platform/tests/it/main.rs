@@ -15,4 +15,5 @@ mod notification;
 mod notification_smtp;
 mod product;
 mod product_catalogue;
+mod telemetry;
 mod user;
