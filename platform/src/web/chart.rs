@@ -39,7 +39,8 @@ impl Chart {
         }
     }
 
-    /// Lines of values, each with the class that gives it its look; `unit` goes with the peak.
+    /// Lines of values, each with the class that gives it its look; `unit` goes with the peak. A value that is not
+    /// known is not a number: the line is broken there.
     #[must_use]
     pub fn lines(label: &str, unit: &str, lines: &[(&'static str, &[f64])]) -> Self {
         let series: Vec<_> =
@@ -92,10 +93,15 @@ fn path(line: &Series, scale: f64) -> String {
     }
     let step = WIDTH / as_f64(line.values.len().saturating_sub(1).max(1));
     let mut points = String::new();
+    let mut letter = 'M';
     for (at, value) in line.values.iter().enumerate() {
-        let letter = if at == 0 { 'M' } else { 'L' };
+        if value.is_nan() {
+            letter = 'M';
+            continue;
+        }
         let (x, y) = (as_f64(at) * step, HEIGHT - HEIGHT * value / scale);
         let _ = write!(points, "{letter}{x:.1} {y:.1}");
+        letter = 'L';
     }
     format!("<path class=\"{}\" d=\"{points}\"/>", line.class)
 }
@@ -118,6 +124,8 @@ mod tests {
         let svg = Chart::lines("Latency", " ms", &[("series", &[0.0, 5.0, 10.0])]).svg().0;
         assert!(svg.contains("M0.0 160.0L300.0 80.0L600.0 0.0"), "{svg}");
         assert!(svg.contains("at most 10 ms"));
+        let broken = Chart::lines("Latency", " ms", &[("series", &[4.0, f64::NAN, 2.0])]).svg().0;
+        assert!(broken.contains("M0.0 0.0M600.0 80.0"), "{broken}");
     }
 
     #[test]

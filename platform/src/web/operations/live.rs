@@ -9,6 +9,7 @@ use super::topology::probe_all;
 use crate::http::Problem;
 use crate::telemetry::LivePoint;
 use crate::web::chart::Chart;
+use crate::web::failure::full_sentence;
 use crate::web::page::{self, Page, Tone};
 use crate::web::visit::Visit;
 
@@ -99,9 +100,9 @@ fn figures_of(points: &[LivePoint]) -> Figures {
     let line = |value: fn(&LivePoint) -> f64| points.iter().map(value).collect::<Vec<f64>>();
     let requests = line(|point| point.requests as f64);
     let orders = line(|point| point.orders as f64);
-    let p50s = line(|point| point.p50_ms.unwrap_or(0.0));
-    let p95s = line(|point| point.p95_ms.unwrap_or(0.0));
-    let p99s = line(|point| point.p99_ms.unwrap_or(0.0));
+    let p50s = line(|point| point.p50_ms.unwrap_or(f64::NAN));
+    let p95s = line(|point| point.p95_ms.unwrap_or(f64::NAN));
+    let p99s = line(|point| point.p99_ms.unwrap_or(f64::NAN));
     Figures {
         orders_rate: rate(|point| point.orders),
         requests_rate: rate(|point| point.requests),
@@ -125,7 +126,8 @@ fn figures_of(points: &[LivePoint]) -> Figures {
 /// Everything that waits for a person; a part that does not answer is on the list too.
 async fn attention(visit: &Visit) -> Vec<Attention> {
     let mut found = Vec::new();
-    let mut note = |tone, place, words: String| found.push(Attention { tone, words, place });
+    let mut note =
+        |tone, place, words: String| found.push(Attention { tone, words: full_sentence(&words), place });
     match visit.web.orders.dashboard(&visit.context).await {
         Ok(figures) if figures.sagas_stuck > 0 => {
             note(
