@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use hyper::Method;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 
 use crate::config::Engine;
 use crate::failure::{Exit, Failure};
-use crate::targets::local::launch::{Launched, launch};
+use crate::targets::local::launch::{Launched, Life, launch};
 use crate::wire::Connection;
 
 /// How long a shop may take to become ready before the measurement gives up.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a shop may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How the folders of measurements are called; the number of their process follows.
+const PREFIX: &str = "bench-";
 
 /// Where and on what a measurement takes place.
 #[derive(Clone, Debug)]
@@ -40,16 +43,28 @@ pub(super) struct Shop {
 }
 
 impl Ground {
-    /// A fresh data folder.
+    /// A fresh data folder. Folders of measurements that were killed are removed on the way.
     pub(super) fn folder(&self, name: &str) -> Folder {
-        Folder(self.folder.join(format!("bench-{}-{name}", std::process::id())))
+        self.sweep();
+        Folder(self.folder.join(format!("{PREFIX}{}-{name}", std::process::id())))
+    }
+
+    fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
+            let is_gone = owner.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_err());
+            if is_gone {
+                drop(Folder(entry.path()));
+            }
+        }
     }
 
     /// Starts a shop on `folder`, without rate limits, and waits until it is ready.
     pub(super) fn start(&self, folder: &Folder) -> anyhow::Result<Shop> {
         let engine = self.engine.to_string();
         let words = ["--port", "0", "--limits", "none", "--engine", &engine].map(OsString::from);
-        let launched = launch(&folder.0, &words, START_TIMEOUT, |_| ())?;
+        let launched = launch(&folder.0, &words, Life::Parent, START_TIMEOUT, |_| ())?;
         Ok(Shop { launched })
     }
 }
@@ -139,5 +154,26 @@ fn ask_to_stop(child: &Child) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // A process that is gone meanwhile is what was wanted.
         kill_process(pid, Signal::TERM).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_the_dead_are_swept_and_those_of_the_living_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let ground = Ground { folder: folder.path().to_owned(), engine: Engine::Sqlite };
+        let make = |name: String| {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let dead = make(format!("bench-{}-start", i32::MAX - 1));
+        let living = make(format!("bench-{}-start", std::process::id()));
+        let other = make("local".to_owned());
+        ground.sweep();
+        assert!(!dead.exists() && living.exists() && other.exists());
     }
 }

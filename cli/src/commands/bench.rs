@@ -23,8 +23,8 @@ pub enum BenchCommand {
 /// What every measurement may be told.
 #[derive(Debug, Args)]
 pub(super) struct GroundArgs {
-    /// What keeps the shop's data; postgres takes its address from SHOPCTL_DATABASE_URL
-    #[arg(long, value_enum)]
+    /// What keeps the shop's data: sqlite, or postgres at SHOPCTL_DATABASE_URL
+    #[arg(long, value_enum, hide_possible_values = true)]
     engine: Option<Engine>,
 }
 

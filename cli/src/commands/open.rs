@@ -4,37 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Report};
 use crate::targets::local::lock;
-
-/// The pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Page {
-    /// Where customers buy
-    Storefront,
-    /// Where merchants sell
-    Admin,
-    /// Where operators look
-    Operations,
-    /// The API, to read
-    Api,
-}
-
-impl Page {
-    fn path(self) -> &'static str {
-        match self {
-            Self::Storefront => "/",
-            Self::Admin => "/admin",
-            Self::Operations => "/operations",
-            Self::Api => "/api",
-        }
-    }
-}
+use crate::targets::local::pages::Page;
 
 /// The words of `open`.
 #[derive(Debug, Args)]
@@ -59,7 +36,7 @@ pub(super) fn run(args: &OpenArgs, context: &Context<'_>) -> anyhow::Result<Repo
             .hint("try again in a moment; `shopctl status` tells how it is")
             .into());
     };
-    let url = format!("{shop}{}", args.page.path());
+    let url = args.page.address(&shop);
     let wants_browser = !args.print && context.printer.format() == Format::Text;
     let browser = if wants_browser && context.printer.terminal().is_interactive { browser() } else { None };
     if let Some(browser) = &browser {

@@ -37,6 +37,37 @@ impl Launched {
     }
 }
 
+/// How long a launched shop lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Life {
+    /// Until it is stopped: it outlives the process that started it and its terminal.
+    Own,
+    /// As long as the process that started it.
+    Parent,
+}
+
+impl Life {
+    /// Takes up this life: called by the launched process, first thing.
+    pub fn begin(self) {
+        match self {
+            // Fails only in a process that leads its group already, and then there is nothing to do.
+            Self::Own => drop(rustix::process::setsid()),
+            // Where the system cannot do this, the parent's own care has to suffice.
+            Self::Parent => {
+                #[cfg(target_os = "linux")]
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+            }
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Parent => "parent",
+        }
+    }
+}
+
 /// Starts `shopctl up WORDS` on `data_dir` and waits up to `timeout` for its `ready` event, showing each
 /// event before it to `on_event`.
 ///
@@ -45,10 +76,11 @@ impl Launched {
 pub fn launch(
     data_dir: &Path,
     words: &[OsString],
+    life: Life,
     timeout: Duration,
     mut on_event: impl FnMut(&Value),
 ) -> anyhow::Result<Launched> {
-    let mut command = command(data_dir, words)?;
+    let mut command = command(data_dir, words, life)?;
     let began = Instant::now();
     let mut child = command.spawn().context("could not start a process of shopctl")?;
     let events = events_of(&mut child);
@@ -73,7 +105,7 @@ pub fn launch(
     }
 }
 
-fn command(data_dir: &Path, words: &[OsString]) -> anyhow::Result<Command> {
+fn command(data_dir: &Path, words: &[OsString], life: Life) -> anyhow::Result<Command> {
     std::fs::create_dir_all(data_dir)
         .with_context(|| format!("could not make the data folder {}", data_dir.display()))?;
     let talk = OpenOptions::new()
@@ -85,7 +117,7 @@ fn command(data_dir: &Path, words: &[OsString]) -> anyhow::Result<Command> {
     let binary = std::env::current_exe().context("could not tell where shopctl is")?;
     let mut command = Command::new(binary);
     command
-        .args(["up", "--output", "ndjson", "--detached-process", "--data-dir"])
+        .args(["up", "--output", "ndjson", "--life", life.word(), "--data-dir"])
         .arg(data_dir)
         .args(words)
         .env_remove("SHOPCTL_DETACH")
