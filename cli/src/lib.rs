@@ -23,6 +23,7 @@ pub mod walkthroughs;
 pub mod wire;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use failure::{Diagnosis, Exit};
 
@@ -35,7 +36,9 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> Exit {
         Err(exit) => return exit,
     };
     let printer = args.printer();
-    match args.run(&printer) {
+    // A panic has told itself on stderr; the exit code is the table's, not the runtime's.
+    let ended = catch_unwind(AssertUnwindSafe(|| args.run(&printer)));
+    match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("shopctl met a situation that nobody thought of"))) {
         Ok(exit) => exit,
         Err(error) => {
             let found = Diagnosis::of(&error);

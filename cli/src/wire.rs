@@ -132,3 +132,26 @@ fn unreachable(address: &str, error: anyhow::Error) -> anyhow::Error {
         .because(error)
         .into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Diagnosis;
+
+    #[tokio::test]
+    async fn nobody_at_home_is_unreachable_and_named() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = get(&format!("http://{address}"), "/readyz", CONNECT_TIMEOUT).await.unwrap_err();
+        let found = Diagnosis::of(&error);
+        assert_eq!(found.exit, Exit::Unreachable);
+        assert_eq!(found.object, Some(address.to_string()));
+    }
+
+    #[test]
+    fn the_authority_is_what_stands_between_the_scheme_and_the_path() {
+        assert_eq!(authority("http://127.0.0.1:8080/v1/x").unwrap(), "127.0.0.1:8080");
+        assert!(authority("127.0.0.1:8080").is_err());
+    }
+}

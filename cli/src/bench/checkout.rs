@@ -90,7 +90,8 @@ pub fn run(ground: &Ground, load: Load, env: &Env, printer: &Printer) -> anyhow:
     let folder = ground.folder("checkout");
     let mut progress = Progress::new(printer);
     progress.step(&format!("starting a shop on {}", ground.engine), 0, 0);
-    let shop = ground.start(&folder)?;
+    // A database that was used before has an admin already, whose password nobody knows any more.
+    let shop = ground.start(&folder, &["--reset-admin"])?;
     let skus = stocked(&shop, load, env)?;
     if load.warm_up > 0 {
         progress.step("warming up", 0, 0);

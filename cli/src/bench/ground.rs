@@ -52,7 +52,8 @@ impl Ground {
     fn sweep(&self) {
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
+            let owner =
+                name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok());
             let is_gone = owner.and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid).is_err());
             if is_gone {
                 drop(Folder(entry.path()));
@@ -60,10 +61,11 @@ impl Ground {
         }
     }
 
-    /// Starts a shop on `folder`, without rate limits, and waits until it is ready.
-    pub(super) fn start(&self, folder: &Folder) -> anyhow::Result<Shop> {
+    /// Starts a shop on `folder`, without rate limits and with `more` words, and waits until it is ready.
+    pub(super) fn start(&self, folder: &Folder, more: &[&str]) -> anyhow::Result<Shop> {
         let engine = self.engine.to_string();
-        let words = ["--port", "0", "--limits", "none", "--engine", &engine].map(OsString::from);
+        let words = ["--port", "0", "--limits", "none", "--engine", &engine];
+        let words: Vec<OsString> = words.iter().chain(more).map(OsString::from).collect();
         let launched = launch(&folder.0, &words, Life::Parent, START_TIMEOUT, |_| ())?;
         Ok(Shop { launched })
     }

@@ -32,7 +32,7 @@ pub fn run(
     let folder = ground.folder("memory");
     let mut progress = Progress::new(printer);
     progress.step("starting a shop", 0, 0);
-    let shop = ground.start(&folder)?;
+    let shop = ground.start(&folder, &[])?;
     let at_start = read(&shop)?;
     let after_orders = runtime.block_on(async {
         place(&shop, orders, env, &mut progress).await?;

@@ -32,11 +32,11 @@ pub fn run(ground: &Ground, rounds: u32, env: &Env, printer: &Printer) -> anyhow
     for number in 1..=rounds.max(1) {
         progress.step("starting shops on empty folders", number.into(), rounds.into());
         let folder = ground.folder(&number.to_string());
-        let first = ground.start(&folder)?;
+        let first = ground.start(&folder, &[])?;
         let ready = first.took();
         let first_order = runtime.block_on(first_order(&first, env))?;
         first.stop()?;
-        let again = ground.start(&folder)?;
+        let again = ground.start(&folder, &[])?;
         let ready_again = runtime.block_on(until_ready(&again))?;
         again.stop()?;
         all.push(Round { ready, first_order, ready_again });

@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use platform::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::{Exit, Failure};
+
 /// What a measurement gave, and when and on what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Result {
@@ -43,9 +45,7 @@ impl Ledger {
     /// When the file cannot be read.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         match std::fs::read_to_string(path) {
-            Ok(text) => {
-                serde_json::from_str(&text).with_context(|| format!("{} is not valid", path.display()))
-            }
+            Ok(text) => serde_json::from_str(&text).map_err(|error| invalid(path, error)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::built_in(),
             Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
         }
@@ -73,6 +73,14 @@ impl Ledger {
             .and_then(|()| std::fs::rename(&partial, path))
             .with_context(|| format!("could not write {}", path.display()))
     }
+}
+
+fn invalid(path: &Path, error: serde_json::Error) -> anyhow::Error {
+    Failure::new(Exit::Config, "E-LEDGER", format!("could not read the results in {}", path.display()))
+        .object(path.display())
+        .hint("take it back from version control, or remove it and measure again with --record")
+        .because(error)
+        .into()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::config::Overrides;
+use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::failure::Exit;
 use crate::output::{Body, Report, Table};
@@ -20,11 +20,15 @@ pub struct DoctorArgs {
     /// Port of the public listener
     #[arg(long)]
     port: Option<u16>,
+    /// What keeps the data: sqlite or postgres
+    #[arg(long, value_enum, hide_possible_values = true)]
+    engine: Option<Engine>,
 }
 
 pub(super) fn run(args: DoctorArgs, context: &Context<'_>) -> anyhow::Result<Report> {
     let config = context.config()?;
-    let flags = Overrides { data_dir: args.data_dir, port: args.port, ..Overrides::default() };
+    let flags =
+        Overrides { data_dir: args.data_dir, port: args.port, engine: args.engine, ..Overrides::default() };
     let settings = context.settings(&flags)?;
     let checks: Vec<_> = TARGETS
         .iter()

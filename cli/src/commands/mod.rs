@@ -15,6 +15,7 @@ mod logs;
 mod man;
 mod open;
 mod status;
+mod up;
 mod version;
 mod walkthrough;
 
@@ -26,6 +27,8 @@ use crate::failure::Exit;
 /// The verbs, in the order a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start the shop in this process
+    Up(up::UpArgs),
     /// Stop the shop of the data folder
     Down(down::DownArgs),
     /// Show whether the shop runs, and how it is
@@ -63,6 +66,7 @@ impl Command {
     #[must_use]
     pub fn words(&self) -> String {
         match self {
+            Self::Up(_) => "up".into(),
             Self::Down(_) => "down".into(),
             Self::Status(_) => "status".into(),
             Self::Logs(_) => "logs".into(),
@@ -85,6 +89,7 @@ impl Command {
     /// What it could not do.
     pub fn run(self, context: &Context<'_>) -> anyhow::Result<Exit> {
         let report = match self {
+            Self::Up(args) => return up::run(&args, context),
             Self::Logs(args) => return logs::run(&args, context),
             Self::Status(args) => return status::run(&args, context),
             Self::Down(args) => down::run(&args, context)?,

@@ -17,7 +17,9 @@ use crate::targets::local::welcome::Welcome;
 
 /// The words of `up`.
 #[derive(Debug, Args)]
-#[command(after_help = "The database's address is a secret: set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE.")]
+#[command(
+    after_help = "The database's address is a secret: set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE."
+)]
 pub struct UpArgs {
     /// Port of the public listener; 0 takes a free one [default: 8080]
     #[arg(long)]
@@ -76,16 +78,16 @@ impl UpArgs {
     }
 }
 
-pub(super) fn run(args: UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
     if let Some(life) = args.life {
         life.begin();
     }
     let settings = context.settings(&args.overrides())?;
     if args.detach && args.life.is_none() {
-        detach(&args, &settings, context)
+        detach(args, &settings, context)
     } else {
         let wish = Wish { environment: context.environment.clone(), reset_admin: args.reset_admin };
-        serve::serve(settings, wish, &context.env, context.printer)
+        serve::serve(&settings, &wish, &context.env, context.printer)
     }
 }
 

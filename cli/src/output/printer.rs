@@ -191,6 +191,8 @@ impl Printer {
                 let width = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
                 let line = |(name, value): &(String, String)| {
                     let gap = " ".repeat(width - name.chars().count());
+                    let is_address = value.starts_with("http://") || value.starts_with("https://");
+                    let value = if is_address { self.paint().cyan(value) } else { value.clone() };
                     format!("{}{gap}  {value}\n", self.paint().bold(name))
                 };
                 facts.iter().map(line).collect()

@@ -45,9 +45,15 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Whether a living line would be seen.
+    #[must_use]
+    pub fn is_animated(&self) -> bool {
+        self.printer.terminal().animate && self.printer.is_talkative()
+    }
+
     /// The living line: replaces what stands there. Nothing off a terminal.
     pub fn line(&mut self, text: &str) {
-        if self.printer.terminal().animate && self.printer.is_talkative() {
+        if self.is_animated() {
             let bar = self.bar.get_or_insert_with(|| new_bar("{spinner} {msg}"));
             bar.set_style(style("{spinner} {msg}"));
             bar.set_message(text.to_owned());

@@ -70,7 +70,14 @@ pub(super) const STORY: Story = Story {
                 Call::get("/v1/orders/$order/events").headers(&[("authorization", "Bearer $token")]),
             ),
         )
-        .expect(&[Expect::Status(200), Expect::At("/items/0/seq", "1")])
+        .expect(&[
+            Expect::Status(200),
+            Expect::At("/items/0/seq", "1"),
+            Expect::Shows("stock_reserved"),
+            Expect::Shows("payment_authorized"),
+            Expect::Shows("stock_pinned"),
+            Expect::Shows("payment_captured"),
+        ])
         .pause_ms(4000),
         Step::new(
             "The guest's phone lost the answer and asks again, with the same key. The same order comes back, \

@@ -7,9 +7,8 @@ const ROOMS: &[&[&str]] = &[
     &["main", "lib"],
     &["args"],
     &["commands"],
-    &["claims"],
     &["context"],
-    &["targets", "walkthroughs", "bench"],
+    &["targets", "walkthroughs", "claims", "bench"],
     &["config", "output", "wire"],
     &["failure"],
 ];

@@ -1,5 +1,8 @@
-//! Each exit code that a command of today can end with, produced.
+//! Each exit code that a command of today can end with, produced. 7, 13, 130 and 143 are in `up.rs`, beside
+//! what else happens then; 1 is what no test may ever see.
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use crate::shopctl::Project;
@@ -32,6 +35,72 @@ fn preflight_4_names_what_is_in_the_way() {
 #[test]
 fn unreachable_6() {
     assert_eq!(Project::new().run("status").code, 6);
+}
+
+/// A process that holds the data folder, answers, and says that it is not ready: this test.
+#[test]
+fn degraded_12_is_a_shop_that_lives_and_is_not_ready() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a caller");
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).expect("a request");
+            let is_metrics = request[..length].starts_with(b"GET /metrics");
+            let (status, body) = if is_metrics {
+                ("200 OK", "# TYPE orders counter\n")
+            } else {
+                (
+                    "503 Service Unavailable",
+                    r#"{"status":"not_ready","checks":[{"name":"storage","ok":false,"reason":"no answer"}]}"#,
+                )
+            };
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).ok();
+        }
+    });
+    let project = Project::new();
+    let folder = project.path().join(".shopctl/local");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let facts = serde_json::json!({
+        "pid": std::process::id(),
+        "url": url,
+        "fakepay_url": null,
+        "started_at": "2026-11-23T12:00:00Z",
+        "version": "0",
+        "engine": "sqlite",
+        "log": "shop.log",
+    });
+    std::fs::write(folder.join("up.lock"), facts.to_string()).expect("a file");
+    let lock = File::open(folder.join("up.lock")).expect("a file");
+    lock.lock().expect("a lock");
+    let ran = project.run("status");
+    assert_eq!(ran.code, 12, "{}", ran.picture());
+    assert!(ran.stdout.contains("storage: no answer"), "{}", ran.picture());
+}
+
+#[test]
+fn threshold_14_is_an_objective_that_was_missed() {
+    let line = "bench checkout --buyers 2 --orders 4 --warm-up 0 --at-least 1000000000 -o json";
+    let ran = Project::new().run(line);
+    assert_eq!(ran.code, 14, "{}", ran.picture());
+    let data = &ran.json()["data"];
+    assert_eq!((&data["confirmed"], &data["failed"]), (&4.into(), &0.into()), "{data}");
+}
+
+/// A shop without products makes the story miss its second step.
+#[test]
+fn partial_15_is_a_story_that_missed_a_step() {
+    let ran = Project::new().variable("SHOPCTL_EMPTY", "true").run("walkthrough check first-order");
+    assert_eq!(ran.code, 15, "{}", ran.picture());
+    assert!(ran.stdout.contains("step 2: expected something at /items/0"), "{}", ran.picture());
+}
+
+#[test]
+fn unknown_17_is_a_claim_that_could_not_be_measured() {
+    let ran = Project::new().variable("SHOPCTL_ENGINE", "postgres").run("claims check memory");
+    assert_eq!(ran.code, 17, "{}", ran.picture());
+    assert!(ran.stdout.contains("there is no database address"), "{}", ran.picture());
 }
 
 #[test]

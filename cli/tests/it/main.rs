@@ -6,4 +6,7 @@ mod errors;
 mod exit_codes;
 mod help;
 mod json;
+mod running;
 mod shopctl;
+mod stories;
+mod up;

@@ -1,9 +1,15 @@
 //! The built binary in a folder of its own, with nothing of the caller's environment that it would read.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// How long anything may take on a busy test machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder to run `shopctl` in.
 pub(crate) struct Project {
@@ -66,9 +72,19 @@ impl Project {
         self.run_words(&words)
     }
 
-    /// Runs `shopctl` with these words to its end.
+    /// Runs `shopctl` with these words to its end, which must come in time.
     pub(crate) fn run_words(&self, words: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } = self.command(words).output().expect("shopctl runs");
+        let mut command = self.command(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("shopctl starts");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+        let (sender, output) = channel();
+        std::thread::spawn(move || sender.send(child.wait_with_output()));
+        let output = output.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            kill_process(pid, Signal::KILL).ok();
+            panic!("shopctl {words:?} does not end");
+        });
+        let Output { status, stdout, stderr } = output.expect("shopctl runs");
         let text =
             |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").replace(self.folder_text(), "[DIR]");
         Ran { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }

@@ -1,7 +1,8 @@
 //! The shop on this machine: one process that holds its data folder.
 //!
-//! [`lock`] says who holds the folder and where it answers, [`serve`] runs the shop in this process, [`welcome`] is what it then tells,
-//! [`launch`] runs it in another one, [`checks`] says what must be in place before, [`figures`] how busy it is.
+//! [`lock`] says who holds the folder and where it answers, [`serve`] runs the shop in this process, and
+//! [`welcome`] is what it then tells; [`launch`] runs it in another one, [`checks`] says what must be in place
+//! before, and [`figures`] how busy it is.
 
 pub mod checks;
 pub mod figures;
@@ -10,4 +11,5 @@ pub mod lock;
 pub mod pages;
 pub mod port;
 pub mod serve;
+mod signals;
 pub mod welcome;

@@ -16,12 +16,7 @@ pub fn check(port: u16) -> Result<(), Failure> {
     match bind(port) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(taken(port)),
-        Err(error) => {
-            Err(Failure::new(Exit::Preflight, "E-PORT", format!("could not listen on 127.0.0.1:{port}"))
-                .object(format!("127.0.0.1:{port}"))
-                .hint("choose a port above 1023, or --port 0 for any free one")
-                .because(error))
-        }
+        Err(error) => Err(forbidden(port, error)),
     }
 }
 
@@ -35,6 +30,15 @@ pub fn taken(port: u16) -> Failure {
     Failure::new(Exit::Preflight, "E-PORT-TAKEN", format!("port {port} is taken"))
         .object(format!("127.0.0.1:{port}"))
         .hint(hint)
+}
+
+/// The failure of a port that the system does not give.
+#[must_use]
+pub fn forbidden(port: u16, error: io::Error) -> Failure {
+    Failure::new(Exit::Preflight, "E-PORT", format!("could not listen on 127.0.0.1:{port}"))
+        .object(format!("127.0.0.1:{port}"))
+        .hint("choose a port above 1023, or --port 0 for any free one")
+        .because(error)
 }
 
 /// The next port after `port` that is free.

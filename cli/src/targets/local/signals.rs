@@ -1,0 +1,68 @@
+//! What the system asks of a process that serves: to stop, or to stop at once.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::failure::Exit;
+
+/// A wish to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGTERM, or the terminal is gone.
+    Terminate,
+}
+
+impl Stop {
+    /// The signal's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// How a process ends that was stopped by it.
+    pub(super) fn exit(self) -> Exit {
+        match self {
+            Self::Interrupt => Exit::Interrupted,
+            Self::Terminate => Exit::Terminated,
+        }
+    }
+}
+
+/// The wishes as they come.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    last: Stop,
+}
+
+impl Signals {
+    /// From now on a signal is a wish and ends nothing by itself.
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            last: Stop::Terminate,
+        })
+    }
+
+    /// The next wish.
+    pub(super) async fn next(&mut self) -> Stop {
+        self.last = tokio::select! {
+            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.hang_up.recv() => Stop::Terminate,
+        };
+        self.last
+    }
+
+    /// How a process ends that was stopped by the last wish.
+    pub(super) fn exit(&self) -> Exit {
+        self.last.exit()
+    }
+}
