@@ -3,9 +3,9 @@
 //! The lock is the truth and the facts are a courtesy: the system frees the lock however the process ends, so
 //! a shop that was killed never leaves a stale one behind.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -122,7 +122,8 @@ pub fn running(data_dir: &Path) -> Result<Holder, Failure> {
 }
 
 fn open(data_dir: &Path) -> io::Result<File> {
-    std::fs::create_dir_all(data_dir)?;
+    // The data is its owner's: accounts, addresses, keys.
+    DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     let path = data_dir.join(FILE_NAME);
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }

@@ -10,7 +10,6 @@ use platform::vocabulary::Env;
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::figures::Figures;
 use super::lock::{Holder, Lock};
 use super::port;
 use super::signals::{Signals, Stop};
@@ -74,6 +73,7 @@ async fn live(
     holder.url = Some(shop.url().to_owned());
     holder.fakepay_url = shop.sandbox.as_ref().map(|sandbox| sandbox.url.clone());
     lock.publish(&holder).context("could not write into the data folder")?;
+    tracing::info!(url = shop.url(), pid = holder.pid, "the shop is ready");
     tell_ready(&welcome(&shop, settings), printer)?;
     let stop = watch(&shop, &mut signals, &mut progress).await;
     progress.clear();
@@ -161,13 +161,11 @@ async fn watch(shop: &RunningShop, signals: &mut Signals, progress: &mut Progres
         tokio::select! {
             stop = signals.next() => return stop,
             _ = tick.tick(), if progress.is_animated() => {
-                let vitals = shop.vitals();
-                let figures = Figures {
-                    orders: Some(vitals.orders_total),
-                    sagas_in_flight: u64::try_from(vitals.sagas_in_flight).ok(),
-                    errors: Some(vitals.errors_total),
-                };
-                progress.line(&figures.line());
+                let now = shop.vitals();
+                progress.line(&format!(
+                    "in the last minute {} orders, {} requests, {} errors · sagas in flight {}",
+                    now.orders_per_minute, now.requests_per_minute, now.errors_per_minute, now.sagas_in_flight
+                ));
             }
         }
     }
@@ -180,6 +178,7 @@ async fn drain(
     signals: &mut Signals,
     printer: &Printer,
 ) -> anyhow::Result<Exit> {
+    tracing::info!(signal = stop.name(), "the shop stops");
     printer.event(&json!({"event": "stopping", "signal": stop.name()}))?;
     printer.say("stopping: what is in flight is finished first; once more stops at once");
     tokio::select! {
