@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::routing::get;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +16,7 @@ use crate::bus::{self, Bus, Relay};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
 use crate::gateway::Gateway;
-use crate::http::{Endpoint, HttpClient};
+use crate::http::{Endpoint, HttpClient, Json};
 use crate::secrets::Secrets;
 use crate::services::{Job, SERVICES, Service};
 use crate::storage::{Db, Migration};
@@ -46,7 +48,7 @@ pub(super) struct Assembly {
     pub(super) capabilities: Capabilities,
     local: Vec<Service>,
     /// Each local service's router, by name.
-    pub(super) routers: Vec<(&'static str, Router)>,
+    routers: Vec<(&'static str, Router)>,
     pub(super) openapi: Vec<utoipa::openapi::OpenApi>,
     jobs: Vec<Job>,
 }
@@ -96,12 +98,34 @@ impl Assembly {
         for service in &self.local {
             let mounted = (service.mount)(&self.capabilities).await?;
             let name = service.manifest.name;
-            self.capabilities.endpoint(name).bind(mounted.router.clone());
-            self.routers.push((name, mounted.router));
+            let router = self.capabilities.telemetry.observe(name, mounted.router);
+            self.capabilities.endpoint(name).bind(router.clone());
+            self.routers.push((name, router));
             self.openapi.push(mounted.openapi);
             self.jobs.extend(mounted.jobs);
         }
+        let db = self.capabilities.db.clone();
+        self.capabilities.telemetry.health().register("storage", move || {
+            let db = db.clone();
+            async move { db.read("SELECT 1 AS n", vec![]).await.map(drop).map_err(|error| error.to_string()) }
+        });
         Ok(())
+    }
+
+    /// Every local service as it answers on a listener of its own: with its health, its metrics, its version and its
+    /// description.
+    pub(super) fn alone(&self) -> impl Iterator<Item = (&'static str, Router)> {
+        let telemetry = &self.capabilities.telemetry;
+        self.routers.iter().zip(&self.openapi).map(|((name, router), document)| {
+            let version = json!({ "name": "shopd", "service": name, "version": env!("CARGO_PKG_VERSION"), "api": ["v1"] });
+            let document = document.clone();
+            let standing = Router::new()
+                .route("/version", get(|| async move { Json(version) }))
+                .route("/openapi.json", get(|| async move { Json(document) }))
+                .merge(telemetry.health_routes())
+                .merge(telemetry.metrics_route());
+            (*name, router.clone().merge(standing))
+        })
     }
 
     /// The gateway before the services, with the pages.

@@ -167,14 +167,14 @@ pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningS
         let face = assembly.public_face();
         listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
     }
-    for (name, router) in &assembly.routers {
+    for (name, router) in assembly.alone() {
         if !options.roles.contains(&Role::Service(name)) {
             continue;
         }
         let (listener, url) = start::listen(options.address(Role::Service(name))).await?;
-        shop.addresses.push(((*name).to_owned(), url));
+        shop.addresses.push((name.to_owned(), url));
         let patience = assembly.capabilities.config.gateway.timeout;
-        let edge = server::guarded(name, router.clone(), keyring.clone(), &env, patience);
+        let edge = server::guarded(name, router, keyring.clone(), &env, patience);
         listeners.spawn(server::serve(listener, edge, ServerLimits::default(), stop.listeners.clone()));
     }
     let (jobs, relays) = assembly.start_jobs(&stop);

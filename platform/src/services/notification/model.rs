@@ -94,8 +94,9 @@ pub(super) fn facts(event: &Event) -> Value {
         }
     }
     let currency = data.get("currency").and_then(currency_of);
-    for name in ["total", "amount"] {
-        if let Some(money) = data.get(name).and_then(|value| money_of(value, currency)) {
+    for name in ["total", "refunded"] {
+        let money = data.get(name).and_then(|value| money_of(value, currency));
+        if let Some(money) = money.filter(|money| !money.is_zero() || name == "total") {
             facts.insert(name.to_owned(), money.to_string().into());
         }
     }

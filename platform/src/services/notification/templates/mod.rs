@@ -125,7 +125,7 @@ mod tests {
             "number": "K7-93QX-2M4D",
             "lines": [{"title": "Mug, blue", "quantity": "2", "line_total": "$25.98"}, {"title": "Tea", "quantity": "1"}],
             "total": "$31.97",
-            "amount": "$31.97",
+            "refunded": "$31.97",
             "tracking": "1Z999",
             "reason": "cancelled by the customer",
             "held_until": "14:32 UTC",
