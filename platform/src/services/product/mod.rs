@@ -6,6 +6,7 @@
 //!   the truth, a stock row its running balance, a reservation the state of an order's units.
 //! - `catalogue` reads, `search` turns a question into SQL for either engine, `editing` changes.
 //! - `reactions` runs beside the requests: the sweeper of expired reservations, the follower of the catalogue.
+//! - `picture` draws.
 
 pub mod client;
 
@@ -14,6 +15,7 @@ mod catalogue;
 mod editing;
 mod ledger;
 mod model;
+mod picture;
 mod reactions;
 mod search;
 mod stock;

@@ -15,6 +15,7 @@ pub(super) fn router(store: Store) -> Router {
     Router::new()
         .route("/v1/products", get(public::list))
         .route("/v1/products/{slug}", get(public::detail))
+        .route("/v1/products/{slug}/image.svg", get(public::image))
         .route("/v1/categories", get(public::categories))
         .route("/internal/v1/prices/quote", post(internal::quote))
         .route("/internal/v1/reservations", post(internal::reserve))

@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::http::{Path, Problem};
+use crate::services::product::picture;
 use crate::services::product::search::Search;
 use crate::services::product::store::Store;
 use crate::services::product::wire::ProductQuery;
@@ -14,8 +15,12 @@ use crate::services::product::wire::ProductQuery;
 /// Longer questions are answered, but not kept: a key must not be a way to fill the memory.
 const KEY_BYTES_MAX: usize = 512;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
 /// A browser may keep it but asks whether it still holds: the stock on it changes.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// A picture follows from the product's name and category.
+const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
 pub(super) async fn list(
     State(store): State<Store>,
@@ -66,6 +71,22 @@ pub(super) async fn categories(State(store): State<Store>, headers: HeaderMap) -
     };
     let entry = store.cache.get_or_load("categories", store.cache_life, load).await?;
     Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+}
+
+pub(super) async fn image(
+    State(store): State<Store>,
+    Path(slug): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if slug.len() > 80 {
+        return Err(Problem::not_found("product"));
+    }
+    let load = || {
+        let (store, slug) = (store.clone(), slug.clone());
+        async move { store.picture(&slug).await }
+    };
+    let entry = store.cache.get_or_load(&format!("picture/{slug}"), picture::LIFE, load).await?;
+    Ok(answer(&headers, SVG, FOR_A_DAY, entry.etag.clone(), entry.body.clone()))
 }
 
 /// 200 with the body, or 304 when the caller has it.
