@@ -551,3 +551,36 @@ async fn the_shelf_takes_what_is_true_and_once_per_key() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_demo_catalogue_can_be_searched_seen_and_bought() {
+    on_every_engine(async |world| {
+        assert!(platform::services::product::seed_catalogue(&world.capabilities).await.unwrap() >= 60);
+        assert_eq!(platform::services::product::seed_catalogue(&world.capabilities).await.unwrap(), 0);
+        world.assert_stock_adds_up().await;
+        assert_eq!(world.find("stonewar mug").await[0], "stoneware-mug");
+        let categories = world.client.categories(&world.anybody()).await.unwrap().items;
+        assert_eq!(categories[0].title, "Coffee & tea");
+        let all = walk(world, ProductQuery::default(), async |_| {}).await;
+        assert_eq!(all.len() as i64, categories.iter().map(|category| category.count).sum::<i64>());
+        for slug in &all {
+            let (status, headers, svg) = world.get(&format!("/v1/products/{slug}/image.svg"), None).await;
+            assert_eq!(
+                (status, headers[header::CONTENT_TYPE].to_str().unwrap()),
+                (StatusCode::OK, "image/svg+xml")
+            );
+            assert!(
+                svg.starts_with("<svg ") && svg.ends_with("</svg>") && svg.len() < 8_000,
+                "{slug}: {}",
+                svg.len()
+            );
+        }
+        let detail = world.client.get(&world.anybody(), "heavyweight-tee").await.unwrap();
+        assert_eq!((detail.card.variants.len(), detail.related.len()), (12, 4));
+        world.reserve(world.env.id(), &[(&detail.card.variants[0].sku, 2)]).await.unwrap();
+        world.receive(&detail.card.variants[0].sku, 1).await;
+        world.assert_stock_adds_up().await;
+        assert_eq!(world.get("/v1/products/no-such/image.svg", None).await.0, StatusCode::NOT_FOUND);
+    })
+    .await;
+}

@@ -6,7 +6,7 @@
 //!   the truth, a stock row its running balance, a reservation the state of an order's units.
 //! - `catalogue` reads, `search` turns a question into SQL for either engine, `editing` changes.
 //! - `reactions` runs beside the requests: the sweeper of expired reservations, the follower of the catalogue.
-//! - `picture` draws.
+//! - `picture` draws; `seed` fills an empty shop.
 
 pub mod client;
 
@@ -18,6 +18,7 @@ mod model;
 mod picture;
 mod reactions;
 mod search;
+mod seed;
 mod stock;
 mod store;
 mod wire;
@@ -28,6 +29,7 @@ use crate::capabilities::Capabilities;
 use crate::manifest::{Manifest, Objective, Route, RouteClass};
 use crate::services::{Job, Mounted, Service};
 use crate::storage::Migration;
+pub use seed::seed_catalogue;
 use store::Store;
 
 /// Where this service's events leave from.
