@@ -15,7 +15,7 @@ use crate::config::ShopConfig;
 use crate::http::server::{self, ServerLimits};
 use crate::sandbox::fakepay::{Fakepay, FakepayConfig, FakepayError, FakepaySecrets};
 use crate::secrets::{Secrets, SecretsError};
-use crate::services::{SERVICES, user};
+use crate::services::{SERVICES, product, user};
 use crate::storage::{Db, StorageError};
 use crate::telemetry::{LogsError, Telemetry};
 use crate::vocabulary::Env;
@@ -169,6 +169,9 @@ pub async fn up(
 
     progress(Progress::Seeding);
     shop.admin = seed_admin(&capabilities, options.reset_admin).await.map_err(StartError::Mount)?;
+    if capabilities.config.demo_data {
+        product::seed_catalogue(&capabilities).await?;
+    }
 
     let stop = Stops::default();
     let mut listeners = JoinSet::new();
