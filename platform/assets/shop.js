@@ -56,7 +56,12 @@ if (order && window.EventSource) {
   };
   const source = new EventSource(order.dataset.stream);
   source.addEventListener("open", () => { show(true, "Live: this page follows your order"); refresh(); });
-  source.addEventListener("error", () => show(false, "Connection lost, trying again"));
+  source.addEventListener("error", () => {
+    // An order at rest ends its stream; the browser comes back for more after a while.
+    const rests = order.querySelector("[data-rests]");
+    show(Boolean(rests), rests ? "Up to date, and looking again by itself" : "Connection lost, trying again");
+    if (source.readyState === EventSource.CLOSED) setTimeout(refresh, 5000);
+  });
   source.addEventListener("message", refresh);
   for (const name of order.dataset.events.split(" ")) source.addEventListener(name, refresh);
   window.addEventListener("pagehide", () => source.close());

@@ -19,7 +19,8 @@ export async function runTheDesk(visitor, memory) {
   await desk.getByText("Done: shipped.").waitFor();
   await visitor.picture(desk, "admin-order");
   memory.adminOrder = new URL(desk.url()).pathname;
-  await untilTheOrderSays(customer, "On its way");
+  // An order at rest is looked after every half minute.
+  await untilTheOrderSays(customer, "On its way", 60_000);
   await customer.getByText("1Z999AA10123456784").first().waitFor();
 
   await visitor.go(desk, "/admin/stock");

@@ -131,7 +131,7 @@ mod tests {
     fn moments() -> Vec<Moment> {
         let at: Timestamp = "2026-11-14T14:02:00Z".parse().unwrap();
         let event = |kind: &str, seq| OrderEvent { seq, kind: kind.into(), at, actor: None, data: json!({}) };
-        ["gateway_unavailable", "stock_reserved", "order_placed"]
+        ["payment_queued", "stock_reserved", "order_placed"]
             .iter()
             .zip((1..=3).rev())
             .map(|(kind, seq)| Moment::new(&event(kind, seq)))

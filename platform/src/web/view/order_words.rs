@@ -28,33 +28,37 @@ pub struct Moment {
 }
 
 /// The names of events that an order's stream may carry.
-pub const STREAMED_EVENTS: [&str; 26] = [
+pub const STREAMED_EVENTS: [&str; 30] = [
     "order_placed",
     "stock_reserved",
     "stock_rejected",
     "payment_requested",
     "payment_authorized",
     "payment_declined",
-    "gateway_unavailable",
-    "payment_timed_out",
+    "payment_queued",
+    "payment_unknown",
     "provider_back",
+    "deadline_passed",
     "nothing_to_pay",
     "reservation_expired",
-    "capture_declined",
-    "payment_deadline_passed",
+    "reservation_lost",
     "stock_pinned",
+    "capture_declined",
     "payment_captured",
     "stock_committed",
     "cancel_requested",
+    "payment_voided",
+    "payment_refunded",
+    "stock_released",
+    "stock_restocked",
+    "all_compensated",
     "packed",
     "shipped",
     "delivered",
     "return_window_ended",
-    "all_compensated",
-    "return_received",
-    "payment_refunded",
-    "payment_voided",
+    "refund_requested",
     "late_payment_handled",
+    "saga_stuck",
 ];
 
 impl Moment {
@@ -63,7 +67,7 @@ impl Moment {
     pub fn new(event: &OrderEvent) -> Self {
         let OrderEvent { seq, kind, at, actor, data } = event;
         let (tone, words) = words(kind);
-        let detail = ["tracking", "reason", "amount"].iter().find_map(|key| detail(data.get(key)?));
+        let detail = detail_of(kind).and_then(|key| detail(data.get(key)?));
         let facts = match data {
             serde_json::Value::Object(facts) if facts.is_empty() => String::new(),
             serde_json::Value::Null => String::new(),
@@ -89,6 +93,17 @@ impl Moment {
     }
 }
 
+/// The one fact of an event that a buyer wants to know beside the words.
+fn detail_of(kind: &str) -> Option<&'static str> {
+    match kind {
+        "shipped" => Some("tracking"),
+        "payment_captured" | "payment_refunded" => Some("amount"),
+        "payment_declined" | "capture_declined" => Some("message"),
+        "cancel_requested" | "refund_requested" => Some("reason"),
+        _ => None,
+    }
+}
+
 fn detail(value: &serde_json::Value) -> Option<String> {
     if let Ok(money) = serde_json::from_value::<crate::vocabulary::Money>(value.clone()) {
         return Some(money.to_string());
@@ -105,28 +120,28 @@ fn words(kind: &str) -> (Tone, Option<&'static str>) {
         "payment_requested" => (Info, "We asked for the payment"),
         "payment_authorized" => (Good, "The payment was approved"),
         "payment_declined" => (Bad, "The payment was declined"),
-        "gateway_unavailable" => (Warn, "The payment provider is down; we hold your items and try again"),
-        "payment_timed_out" => {
-            (Warn, "The provider has not answered yet; we keep asking for that one answer")
-        }
+        "payment_queued" => (Warn, "The payment provider is down; we hold your items and try again"),
+        "payment_unknown" => (Warn, "The provider has not answered yet; we keep asking for that one answer"),
         "provider_back" => (Info, "The payment provider is back"),
+        "deadline_passed" => (Bad, "The payment did not come through in time"),
         "nothing_to_pay" => (Good, "There was nothing to pay"),
-        "reservation_expired" => (Bad, "The hold on your items ended"),
-        "capture_declined" => (Bad, "The payment was not completed"),
-        "payment_deadline_passed" => (Bad, "The payment did not come through in time"),
+        "reservation_expired" | "reservation_lost" => (Bad, "The hold on your items ended"),
         "stock_pinned" => (Good, "Your items are yours"),
+        "capture_declined" => (Bad, "The payment was not completed"),
         "payment_captured" => (Good, "Paid: your order is confirmed"),
         "stock_committed" => (Plain, "The items left the shelf"),
         "cancel_requested" => (Warn, "A cancellation was asked for"),
+        "payment_voided" => (Info, "The payment was let go"),
+        "payment_refunded" => (Info, "Your money was given back"),
+        "stock_released" | "stock_restocked" => (Plain, "The items went back on the shelf"),
         "all_compensated" => (Plain, "Cancelled; nothing is owed"),
         "packed" => (Good, "Packed"),
         "shipped" => (Good, "Handed to the carrier"),
         "delivered" => (Good, "Delivered"),
         "return_window_ended" => (Plain, "The time for returns is over"),
-        "return_received" => (Info, "Your return arrived"),
-        "payment_refunded" | "refunded" => (Info, "Your money was given back"),
-        "payment_voided" | "voided" => (Info, "The payment was let go"),
+        "refund_requested" => (Info, "Your money is on its way back"),
         "late_payment_handled" => (Warn, "A late payment arrived and was given back"),
+        "saga_stuck" => (Warn, "Somebody of ours is looking after this order"),
         _ => return (Plain, None),
     };
     (tone, Some(words))
