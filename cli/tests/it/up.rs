@@ -1,7 +1,8 @@
 //! A shop's life as its owner sees it: up, looked at, held, stopped, brought back.
 
-use std::net::TcpListener;
-use std::time::Instant;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -37,6 +38,28 @@ fn the_first_signal_drains_and_the_exit_code_names_it() {
         assert!(lines.iter().any(|line| line.contains("\"stopping\"") && line.contains(name)), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("\"clean\":true")), "{lines:?}");
     }
+}
+
+/// A request whose body never ends keeps a drain waiting.
+#[test]
+fn the_second_signal_stops_at_once() {
+    let project = Project::new();
+    let shop = Running::up(&project, &["--empty"]);
+    let address = shop.url().trim_start_matches("http://").to_owned();
+    let mut request = TcpStream::connect(&address).expect("a connection");
+    let head =
+        "POST /v1/carts HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{";
+    request.write_all(head.as_bytes()).expect("half a request");
+    let ready = project.run("status -o json");
+    assert_eq!(ready.code, 0, "it has taken the request by now: {}", ready.picture());
+    let began = Instant::now();
+    shop.signal(Signal::INT);
+    assert!(shop.line().contains("stopping"));
+    shop.signal(Signal::TERM);
+    let (exit, lines) = shop.end();
+    assert_eq!(exit, 143, "the second signal names the exit");
+    assert!(lines.iter().any(|line| line.contains("\"clean\":false")), "{lines:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "a drain would have taken longer");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn show(step: &app::Progress, progress: &mut Progress<'_>) {
         app::Progress::Migrated { ran } => return progress.step(&format!("{ran} migrations ran"), 0, 0),
         app::Progress::Sandbox => "starting the payment sandbox",
         app::Progress::Mounting => "starting the services",
-        app::Progress::Seeding => "filling an empty shop",
+        app::Progress::Seeding => "making sure that the shop is furnished",
         app::Progress::Listening { url } => return progress.step(&format!("listening on {url}"), 0, 0),
     };
     progress.step(phase, 0, 0);
