@@ -5,6 +5,7 @@ use crate::shopctl::{Project, steady};
 #[test]
 fn every_document_is_as_it_was() {
     let project = Project::with_config("schema = 1\n[defaults]\nport = 9000\n");
+    project.write("results.json", "{}");
     let lines = [
         "version",
         "help exit-codes",
@@ -13,13 +14,15 @@ fn every_document_is_as_it_was() {
         "config schema",
         "down",
         "status",
+        "walkthrough list",
+        "claims list --ledger results.json",
     ];
     for line in lines {
         let ran = project.run(&format!("{line} -o json"));
         let document = ran.json();
         assert_eq!(document["exit"], ran.code, "{line}");
         assert_eq!(document["ok"], ran.code == 0, "{line}");
-        let name = format!("json_{}", line.replace([' ', '-'], "_"));
+        let name = format!("json_{}", line.replace([' ', '-', '.'], "_"));
         steady(|| insta::assert_snapshot!(name, ran.stdout));
     }
 }

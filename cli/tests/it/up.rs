@@ -90,6 +90,12 @@ fn a_second_up_on_the_same_data_is_told_who_holds_it() {
     assert!(ran.stderr.contains(&shop.url()), "{}", ran.picture());
     let document = project.run("up --port 0 --detach -o json").json();
     assert_eq!(document["exit"], 7);
+    let whole = project.run("up --port 0 --empty --detach --data-dir third -o json").json();
+    assert_eq!(whole["schema"], "shopctl/v1/up");
+    for field in ["url", "pid", "data_dir", "admin", "fakepay", "promotions"] {
+        assert!(whole["data"].get(field).is_some(), "{field} in {whole}");
+    }
+    assert_eq!(project.run("down --data-dir third").code, 0);
     let elsewhere = Running::up(&project, &["--empty", "--data-dir", "elsewhere"]);
     assert_ne!(elsewhere.url(), shop.url());
 }
