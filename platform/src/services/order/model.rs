@@ -612,3 +612,6 @@ fn effects(before: &State, after: &State, event: &Event) -> Vec<Effect> {
     }
     effects
 }
+
+#[cfg(test)]
+mod tests;
