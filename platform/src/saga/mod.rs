@@ -275,7 +275,7 @@ impl Patience {
             lease,
             pause_min: Duration::from_millis(50),
             pause_max: Duration::from_secs(4),
-            hold_max: Duration::from_secs(1),
+            hold_max: Duration::from_millis(250),
             tries_max: 20,
             poll: Duration::from_millis(250),
             workers_max: 64,

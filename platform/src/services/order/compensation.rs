@@ -91,7 +91,11 @@ impl OrderSagas {
         events: &mut Vec<Event>,
     ) -> Result<(), Wait> {
         for _ in 0..LOOKS_MAX {
-            let Some(payment) = self.look(context, work).await? else { return Ok(()) };
+            let Some(payment) = self.look(context, work).await? else {
+                // Whatever was asked never arrived there, and never will.
+                events.push(Event::PaymentVoided { amount: Money::zero(work.order.state.total.currency) });
+                return Ok(());
+            };
             if let Some(operation) = payment.pending_operation.as_deref()
                 && self.find_out(context, work, operation).await?
             {

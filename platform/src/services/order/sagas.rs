@@ -190,13 +190,13 @@ impl OrderSagas {
         then: Option<Then>,
     ) -> Advance {
         let mut batch = Batch::new();
-        if let Err(refused) = work.order.record(events, &work.by, &self.env, &mut batch) {
-            return Advance {
-                step,
-                outcome: "refused",
-                batch: Batch::new(),
-                then: Then::Stuck(refused.to_string()),
-            };
+        match work.order.record(events, &work.by, &self.env, &mut batch) {
+            Ok(true) => {}
+            Ok(false) => work.order.unmoved(&mut batch),
+            Err(refused) => {
+                let then = Then::Stuck(refused.to_string());
+                return Advance { step, outcome: "refused", batch: Batch::new(), then };
+            }
         }
         work.tells = batch.statements.iter().any(|statement| statement.name == crate::bus::outbox::OUTBOX);
         if row.kind == SagaKind::Checkout.as_str() {

@@ -185,6 +185,16 @@ impl Aggregate {
         Ok(true)
     }
 
+    /// Adds to `batch`, which records nothing, that it is about the order as it is now: a worker that only waits must
+    /// notice too when somebody called the order off.
+    pub(super) fn unmoved(&self, batch: &mut Batch) {
+        batch.one(
+            MOVED,
+            "UPDATE order_orders SET version = version WHERE id = $1 AND version = $2",
+            vec![self.id.into(), self.state.seq.into()],
+        );
+    }
+
     fn insert_projection(&self, batch: &mut Batch) {
         let placed = &self.placed;
         let (fixed, moving) = (self.fixed_columns(), self.moving_columns());

@@ -26,7 +26,8 @@ fn path(kinds: &str) -> State {
     after(&kinds.split_whitespace().map(event).collect::<Vec<_>>())
 }
 
-const CONFIRMED: &str = "order_placed stock_reserved payment_requested payment_authorized stock_pinned payment_captured";
+const CONFIRMED: &str =
+    "order_placed stock_reserved payment_requested payment_authorized stock_pinned payment_captured";
 
 /// One state for each status, and those whose money or stock makes a difference.
 fn states() -> Vec<(&'static str, State)> {
@@ -167,7 +168,8 @@ fn money_that_moves_after_the_end_begins_a_saga_that_sends_it_back() {
 #[test]
 fn a_refund_is_never_more_than_what_was_taken() {
     let paid = path(&format!("{CONFIRMED} stock_committed"));
-    let ask = |amount, restock| Event::RefundRequested { amount: dollars(amount), restock, reason: String::new() };
+    let ask =
+        |amount, restock| Event::RefundRequested { amount: dollars(amount), restock, reason: String::new() };
     assert_eq!(outcome(&paid, &ask(TOTAL + 1, false)), "no");
     assert_eq!(outcome(&paid, &ask(0, false)), "no");
     assert_eq!(outcome(&paid, &ask(TOTAL - 1, true)), "no");
@@ -178,7 +180,9 @@ fn a_refund_is_never_more_than_what_was_taken() {
     let Ok(Applied::New(back_once, _)) = apply(Some(&asked), &back) else { panic!("refunded") };
     assert_eq!(back_once.payment, PaymentStatus::PartiallyRefunded);
     assert_eq!(outcome(&back_once, &back), "known");
-    let Ok(Applied::New(asked, _)) = apply(Some(&back_once), &ask(TOTAL - 500, false)) else { panic!("asked") };
+    let Ok(Applied::New(asked, _)) = apply(Some(&back_once), &ask(TOTAL - 500, false)) else {
+        panic!("asked")
+    };
     let rest = Event::PaymentRefunded { amount: dollars(TOTAL - 500), key: "k2".to_owned() };
     let Ok(Applied::New(all, _)) = apply(Some(&asked), &rest) else { panic!("refunded") };
     assert_eq!(all.payment, PaymentStatus::Refunded);
