@@ -23,9 +23,11 @@ pub(crate) async fn consistent(world: &World, id: OrderId) {
     for (at, event) in order.events.iter().enumerate() {
         assert_eq!(event.seq, at as i64 + 1, "events have no gap");
     }
-    let books = world.siblings.books.lock().unwrap();
-    let paid = books.paid.get(&id).cloned().unwrap_or_default();
-    let stock = books.held.get(&id).map_or("none", |held| held.state);
+    let (paid, stock) = {
+        let books = world.siblings.books.lock().unwrap();
+        let stock = books.held.get(&id).map_or("none", |held| held.state);
+        (books.paid.get(&id).cloned().unwrap_or_default(), stock)
+    };
     let ours = &order.order;
     assert!(paid.captures <= 1, "captured {} times", paid.captures);
     assert_eq!(paid.held, 0, "nothing is left held by the provider");
@@ -44,7 +46,6 @@ pub(crate) async fn consistent(world: &World, id: OrderId) {
             );
         }
     }
-    drop(books);
     let sql = "SELECT aggregate_seq FROM order_outbox WHERE aggregate = $1 ORDER BY aggregate_seq";
     let rows = world.shop.capabilities.db.read(sql, vec![id.into()]).await.unwrap();
     let told: Vec<i64> = rows.iter().map(|row| row.get("aggregate_seq").unwrap()).collect();
