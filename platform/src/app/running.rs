@@ -131,7 +131,9 @@ impl RunningShop {
                 capabilities.db.close().await;
             }
         };
+        tracing::info!("stopping");
         let finished = tokio::time::timeout(DRAIN_MAX, in_order).await.is_ok();
+        tracing::info!(finished, "stopped");
         self.telemetry.logs().flush(LOG_FLUSH_MAX);
         finished
     }

@@ -113,7 +113,7 @@ impl ServeOptions {
 }
 
 /// Runs `options.roles` in this process. Migrates first when a service is among them.
-pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
+pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
     let env = Env::system();
     start::make_data_folder(&config)?;
     let telemetry = start::begin_telemetry(&config, &env)?;
@@ -138,6 +138,15 @@ pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningS
         return Ok(shop);
     }
 
+    let mut public = None;
+    if is_public {
+        let role = if options.roles.contains(&Role::All) { Role::All } else { Role::Gateway };
+        let (listener, url) = start::listen(options.address(role)).await?;
+        config.notification.shop_url.get_or_insert_with(|| url.clone());
+        shop.addresses.push((role.to_string(), url));
+        public = Some(listener);
+    }
+
     let db = Db::open(&config.engine).await?;
     if !local.is_empty() {
         db.migrate(&assemble::migrations(), &env).await?;
@@ -160,10 +169,7 @@ pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningS
 
     let stop = Stops::default();
     let mut listeners = JoinSet::new();
-    if is_public {
-        let role = if options.roles.contains(&Role::All) { Role::All } else { Role::Gateway };
-        let (listener, url) = start::listen(options.address(role)).await?;
-        shop.addresses.push((role.to_string(), url));
+    if let Some(listener) = public {
         let face = assembly.public_face();
         listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
     }
@@ -179,5 +185,8 @@ pub async fn serve(config: ShopConfig, options: ServeOptions) -> Result<RunningS
     }
     let (jobs, relays) = assembly.start_jobs(&stop);
     assembly.capabilities.telemetry.health().set_up(true);
+    for (role, url) in &shop.addresses {
+        tracing::info!(role, url, "listening");
+    }
     Ok(shop.with(assembly.capabilities, stop, listeners, jobs, relays))
 }

@@ -128,7 +128,7 @@ pub async fn migrate(config: &ShopConfig) -> Result<usize, StartError> {
 /// Runs the whole shop in this process: every service, the gateway, the pages and, unless the configuration names
 /// another provider, the sandbox.
 pub async fn up(
-    config: ShopConfig,
+    mut config: ShopConfig,
     options: UpOptions,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<RunningShop, StartError> {
@@ -137,6 +137,7 @@ pub async fn up(
     let telemetry = begin_telemetry(&config, &env)?;
     let secrets = Arc::new(Secrets::load_or_generate(&config.data_dir.join("secrets.json"), &env)?);
     let (listener, url) = listen(config.listen).await?;
+    config.notification.shop_url.get_or_insert_with(|| url.clone());
 
     progress(Progress::Opening);
     let db = Db::open(&config.engine).await?;
@@ -179,6 +180,7 @@ pub async fn up(
     listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
     let (jobs, relays) = assembly.start_jobs(&stop);
     capabilities.telemetry.health().set_up(true);
+    tracing::info!(url, "the shop is up");
     shop.addresses.push(("gateway".to_owned(), url.clone()));
     progress(Progress::Listening { url });
     Ok(shop.with(capabilities, stop, listeners, jobs, relays))
