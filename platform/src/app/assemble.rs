@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
-use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +14,7 @@ use crate::bus::{self, Bus, Relay};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
 use crate::gateway::Gateway;
-use crate::http::{Endpoint, HttpClient, Json};
+use crate::http::{Endpoint, HttpClient, standing};
 use crate::secrets::Secrets;
 use crate::services::{Job, SERVICES, Service};
 use crate::storage::{Db, Migration};
@@ -93,7 +91,7 @@ impl Assembly {
         Ok(Self { capabilities, local, routers: Vec::new(), openapi: Vec::new(), jobs: Vec::new() })
     }
 
-    /// Builds every local service and lets its siblings find it.
+    /// Builds every local service and lets its siblings find it. The process is ready when its storage answers.
     pub(super) async fn mount(&mut self) -> anyhow::Result<()> {
         for service in &self.local {
             let mounted = (service.mount)(&self.capabilities).await?;
@@ -117,14 +115,7 @@ impl Assembly {
     pub(super) fn alone(&self) -> impl Iterator<Item = (&'static str, Router)> {
         let telemetry = &self.capabilities.telemetry;
         self.routers.iter().zip(&self.openapi).map(|((name, router), document)| {
-            let version = json!({ "name": "shopd", "service": name, "version": env!("CARGO_PKG_VERSION"), "api": ["v1"] });
-            let document = document.clone();
-            let standing = Router::new()
-                .route("/version", get(|| async move { Json(version) }))
-                .route("/openapi.json", get(|| async move { Json(document) }))
-                .merge(telemetry.health_routes())
-                .merge(telemetry.metrics_route());
-            (*name, router.clone().merge(standing))
+            (*name, router.clone().merge(standing::routes(name, telemetry, true, document)))
         })
     }
 

@@ -1,47 +1,27 @@
-//! What the API is: `/openapi.json` of all services together, `/api` to read it, `/version`.
+//! What the API is: one document of all services together, and `/api` to read it.
 
 use std::fmt::Write as _;
 
-use axum::Router;
 use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
 
 use super::refusal::escape;
-use crate::http::Json;
 
-const STYLE: &str = "style-src 'self'";
-
-/// `/openapi.json`, `/api` and `/version`.
-pub(super) fn routes(documents: &[OpenApi]) -> Router {
-    let whole = merge(documents);
-    let json = Bytes::from(serde_json::to_vec(&whole).unwrap_or_default());
-    let page = Bytes::from(page(&whole));
-    let version = || async {
-        Json(serde_json::json!({ "name": "shopd", "version": env!("CARGO_PKG_VERSION"), "api": ["v1"] }))
-    };
-    let policy = format!("default-src 'none'; {STYLE}; frame-ancestors 'none'; base-uri 'none'");
-    Router::new()
-        .route("/version", get(version))
-        .route("/openapi.json", get(|| async move { ([(header::CONTENT_TYPE, "application/json")], json) }))
-        .route(
-            "/api",
-            get(|| async move {
-                let headers = [
-                    (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
-                    (header::CONTENT_SECURITY_POLICY, policy),
-                ];
-                (headers, page).into_response()
-            }),
-        )
+/// `/api`: the document as a page.
+pub(super) fn page_route(whole: &OpenApi) -> MethodRouter {
+    let page = Bytes::from(page(whole));
+    let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+    let headers =
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+    get(move || async move { (headers, page) })
 }
 
 /// One document of all, without what only siblings may call.
-fn merge(documents: &[OpenApi]) -> OpenApi {
+pub(super) fn merge(documents: &[OpenApi]) -> OpenApi {
     let info = InfoBuilder::new().title("shop").version("v1").description(Some(
         "Everything that the shop answers. Errors are application/problem+json with a stable `code`.",
     ));

@@ -34,7 +34,7 @@ use crate::capabilities::Capabilities;
 use crate::config::GatewayConfig;
 use crate::http::extract::{self, BODY_BYTES_MAX};
 use crate::http::server::{bounded, name_request};
-use crate::http::{Code, Context, Problem};
+use crate::http::{Code, Context, Problem, standing};
 use crate::manifest::RouteClass;
 use crate::services::Service;
 use crate::services::user::client::UserClient;
@@ -88,10 +88,9 @@ impl Gateway {
     /// Everything that the public may reach: the services' routes, `/healthz`, `/readyz`, `/version`,
     /// `/openapi.json` and `/api` made of `documents`, `/metrics` when it is public, and `pages` for the rest.
     pub fn router(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Router {
-        let mut standing = self.telemetry.health_routes().merge(documents::routes(documents));
-        if self.metrics_public {
-            standing = standing.merge(self.telemetry.metrics_route());
-        }
+        let whole = documents::merge(documents);
+        let standing = standing::routes(NAME, &self.telemetry, self.metrics_public, &whole);
+        let standing = standing.route("/api", documents::page_route(&whole));
         let limits = Limits::new(&self.config, self.env.clock(), &self.telemetry);
         let door = Arc::new(Door {
             limits,
@@ -142,8 +141,6 @@ impl Way<'_> {
     }
 }
 
-const STANDING: [&str; 6] = ["/healthz", "/readyz", "/metrics", "/version", "/openapi.json", "/api"];
-
 impl Door {
     async fn answer(&self, mut request: Request) -> Response {
         let began = Instant::now();
@@ -192,7 +189,7 @@ impl Door {
         if let Some(target) = self.gateway.routes.find(raw) {
             return Way::Service(target);
         }
-        if STANDING.contains(&raw) {
+        if raw == "/api" || standing::PATHS.contains(&raw) {
             return Way::Standing;
         }
         match routes::version(raw) {
@@ -254,7 +251,7 @@ impl Door {
         }
         let class = target.class(request.method());
         let (request, decision) = self.admit(class, context, request).await?;
-        let mut response = match target.endpoint.send(context, request).await {
+        let mut response = match target.endpoint.forward(context, request).await {
             Ok(response) => response,
             Err(error) => Problem::from(error).into_response(),
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -61,13 +62,7 @@ impl HttpClient {
         timeout: Duration,
     ) -> Result<hyper::Response<Bytes>, CallError> {
         let exchange = async {
-            let response = self.pool.request(request).await.map_err(|error| {
-                if error.is_connect() {
-                    CallError::Refused(chain(&error))
-                } else {
-                    CallError::Unknown(chain(&error))
-                }
-            })?;
+            let response = self.head(request).await?;
             let (parts, body) = response.into_parts();
             let bytes = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
@@ -76,10 +71,40 @@ impl HttpClient {
                 .to_bytes();
             Ok(hyper::Response::from_parts(parts, bytes))
         };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(CallError::Unknown(format!("no answer within {} ms", timeout.as_millis()))),
-        }
+        within(timeout, exchange).await
+    }
+
+    /// Sends `request` and waits up to `timeout` for the head of the answer; the body comes as it comes. Fails as
+    /// [`HttpClient::send`] does.
+    pub async fn stream(
+        &self,
+        request: hyper::Request<Full<Bytes>>,
+        timeout: Duration,
+    ) -> Result<hyper::Response<Incoming>, CallError> {
+        within(timeout, self.head(request)).await
+    }
+
+    async fn head(
+        &self,
+        request: hyper::Request<Full<Bytes>>,
+    ) -> Result<hyper::Response<Incoming>, CallError> {
+        self.pool.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                CallError::Refused(chain(&error))
+            } else {
+                CallError::Unknown(chain(&error))
+            }
+        })
+    }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(timeout, exchange).await {
+        Ok(answer) => answer,
+        Err(_) => Err(CallError::Unknown(format!("no answer within {} ms", timeout.as_millis()))),
     }
 }
 

@@ -158,6 +158,27 @@ impl Endpoint {
         }
     }
 
+    /// Passes a request of somebody else's on as `context`, and streams the answer back wherever the service is. For
+    /// the gateway: what it passes on may be a stream without an end.
+    pub async fn forward(
+        &self,
+        context: &Context,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let Place::Remote { base_url, client, keyring, env, timeout } = &self.place else {
+            return self.send(context, request).await;
+        };
+        let (mut parts, body) = whole(request).await?;
+        envelope::seal(keyring, env, context, self.service, &mut parts, &body);
+        let request = addressed(base_url, parts, body)?;
+        let mut response = client.stream(request, *timeout).await?.map(Body::new);
+        // These are about the connection to the service, not the one to the client.
+        for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
+            response.headers_mut().remove(name);
+        }
+        Ok(response)
+    }
+
     /// Calls `method path` with a JSON body and reads a JSON answer. `path` holds the query, already escaped.
     pub async fn call<B: Serialize + Sync, A: DeserializeOwned>(
         &self,
@@ -222,13 +243,17 @@ async fn over_socket(
     client: &HttpClient,
     base_url: &str,
     timeout: Duration,
-    mut parts: Parts,
+    parts: Parts,
     body: Bytes,
 ) -> Result<Response<Body>, CallError> {
+    let response = client.send(addressed(base_url, parts, body)?, timeout).await?;
+    Ok(response.map(Body::from))
+}
+
+fn addressed(base_url: &str, mut parts: Parts, body: Bytes) -> Result<Request<Full<Bytes>>, CallError> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     parts.uri = format!("{base_url}{path}")
         .parse()
         .map_err(|error: axum::http::uri::InvalidUri| CallError::Refused(error.to_string()))?;
-    let response = client.send(Request::from_parts(parts, Full::new(body)), timeout).await?;
-    Ok(response.map(Body::from))
+    Ok(Request::from_parts(parts, Full::new(body)))
 }

@@ -12,6 +12,7 @@ pub mod extract;
 pub mod page;
 pub mod problem;
 pub mod server;
+pub mod standing;
 
 pub use client::HttpClient;
 pub use context::{Bearer, Context};

@@ -21,14 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
 use super::envelope::{self, EnvelopeError, Keyring};
-use super::{Code, Context, Problem, extract};
+use super::{Code, Context, Problem, extract, standing};
 use crate::vocabulary::{Env, clock};
 
 /// The header that names a request, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// What anybody may ask of a service without an envelope.
-const OPEN_PATHS: [&str; 6] =
-    ["/healthz", "/readyz", "/metrics", "/version", "/openapi.json", "/.well-known/jwks.json"];
+/// What anybody may ask of a service without an envelope, beside how it is.
+const OPEN_PATH: &str = "/.well-known/jwks.json";
 
 /// How patient a listener is.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +157,7 @@ pub fn guarded(
 
 async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let is_sealed = request.headers().contains_key(envelope::CLAIMS_HEADER);
-    let (context, request) = if !is_sealed && OPEN_PATHS.contains(&request.uri().path()) {
+    let (context, request) = if !is_sealed && is_open(request.uri().path()) {
         (Context::new(&guard.env), request)
     } else {
         match open(&guard, request).await {
@@ -170,6 +169,10 @@ async fn admit(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     request.extensions_mut().insert(context.clone());
     let left = context.deadline.map_or(guard.timeout, |at| clock::since(guard.env.now(), at));
     name_request(bounded(left.min(guard.timeout), next.run(request)).await, &context)
+}
+
+fn is_open(path: &str) -> bool {
+    path == OPEN_PATH || standing::PATHS.contains(&path)
 }
 
 /// The envelope covers the body, so the body is read before anything is believed.

@@ -138,7 +138,9 @@ async fn the_end_does_not_wait_for_ever() {
 async fn alone(front: &Front) -> (Listening, platform::http::envelope::Keyring) {
     let env = front.capabilities.env.clone();
     let keyring = front.capabilities.secrets.keyring().unwrap();
-    let router = front.capabilities.telemetry.health_routes().merge(echo_router());
+    let document = utoipa::openapi::OpenApiBuilder::new().build();
+    let standing = platform::http::standing::routes("order", &front.capabilities.telemetry, true, &document);
+    let router = standing.merge(echo_router());
     let router = guarded("order", router, keyring.clone(), &env, Duration::from_secs(5));
     (listen(router, ServerLimits::default()).await, keyring)
 }
@@ -161,8 +163,14 @@ async fn a_service_by_itself_answers_only_signed_calls() {
     assert_eq!(ask("/v1/echo", &[]).await, StatusCode::UNAUTHORIZED);
     let forged = [("x-shop-envelope", "e30"), ("x-shop-envelope-mac", "AAAA")];
     assert_eq!(ask("/v1/echo", &forged).await, StatusCode::UNAUTHORIZED);
-    let request = hyper::Request::get(format!("{url}/healthz")).body(Full::new(Bytes::new())).unwrap();
-    assert_eq!(client.send(request, Duration::from_secs(5)).await.unwrap().status(), StatusCode::OK);
+    for path in platform::http::standing::PATHS {
+        let request = hyper::Request::get(format!("{url}{path}")).body(Full::new(Bytes::new())).unwrap();
+        assert_eq!(
+            client.send(request, Duration::from_secs(5)).await.unwrap().status(),
+            StatusCode::OK,
+            "{path}"
+        );
+    }
 
     let env = front.capabilities.env.clone();
     let timeout = Duration::from_secs(5);
@@ -222,6 +230,10 @@ async fn a_gateway_in_front_of_a_service_elsewhere_passes_everything_on() {
         ("over-a-socket", &json!("over-a-socket"))
     );
     assert_eq!(seen["client_ip"], "192.0.2.1");
+    let request = Request::get("/v1/echo/stream").body(Body::empty()).unwrap();
+    let stream = split.router.clone().oneshot(request).await.unwrap();
+    let first = stream.into_body().into_data_stream().next().await.expect("a piece").unwrap();
+    assert!(first.starts_with(b"data: 0"), "{first:?}");
     assert_eq!(split.get("/v1/echo/panic").await.code(), "internal");
     assert_eq!(split.get("/internal/v1/echo").await.code(), "not_found");
     server.stop.cancel();
