@@ -67,4 +67,5 @@ impl Job {
 }
 
 /// Every service of the shop.
-pub const SERVICES: &[Service] = &[user::SERVICE, product::SERVICE, order::SERVICE, notification::SERVICE];
+pub const SERVICES: &[Service] =
+    &[user::SERVICE, product::SERVICE, order::SERVICE, payment::SERVICE, notification::SERVICE];

@@ -16,6 +16,7 @@ mod notification_smtp;
 mod order_checkout;
 mod order_crashes;
 mod order_fakes;
+mod payment;
 mod product;
 mod product_catalogue;
 mod telemetry;
