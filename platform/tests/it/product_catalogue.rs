@@ -457,7 +457,8 @@ async fn what_is_taken_or_changed_meanwhile_is_a_conflict() {
         );
         let (one, two) =
             tokio::join!(world.client.update(&staff, "a", &one), world.client.update(&staff, "a", &two));
-        (one.unwrap(), two.unwrap());
+        one.unwrap();
+        two.unwrap();
         let last = world.client.admin_get(&staff, "a").await.unwrap();
         assert_eq!((last.title.as_str(), last.description.as_str(), last.version), ("Gamma", "Letters.", 4));
     })
