@@ -1,6 +1,6 @@
 //! A cart and its sums.
 
-use crate::services::order::client::{Cart, Order};
+use crate::services::order::client::{Cart, Order, OrderLine};
 use crate::vocabulary::{Currency, Money};
 use crate::web::visit::Picture;
 
@@ -99,6 +99,12 @@ fn shortage(quantity: i64, available: i64) -> Option<String> {
         ..=0 => Some("Sold out for now".to_owned()),
         left => Some(format!("Only {left} left")),
     }
+}
+
+/// What an order's line came to before discount and tax, so that the lines add up to the subtotal below them.
+#[must_use]
+pub fn gross(line: &OrderLine) -> Money {
+    line.unit_price.checked_mul(line.quantity).unwrap_or(line.line_total)
 }
 
 /// How many units are in a cart.

@@ -7,7 +7,7 @@ mod order;
 mod order_words;
 mod time;
 
-pub use cart::{CartRow, CartView, Totals, units};
+pub use cart::{CartRow, CartView, Totals, gross, units};
 pub use catalogue::{Filter, StockHint, first_in_stock, has_choices, stock};
 #[cfg(test)]
 pub(crate) use order::tests::order as order_for_tests;
