@@ -7,6 +7,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Method, Request, StatusCode};
 use axum::routing::{get, post};
+use http_body_util::Full;
+use platform::app::{self, Role, ServeOptions};
+use platform::config::ShopConfig;
 use platform::http::{Code, Context, Endpoint, HttpClient, Json, Problem};
 use platform::telemetry::{
     Attribute, LogQuery, METRICS_CONTENT_TYPE, SpanKind, Telemetry, TraceQuery, redaction, scope,
@@ -145,6 +148,37 @@ async fn metrics_and_health_are_served() {
         assert!(body.lines().any(|line| line.starts_with(name)), "{name} is missing\n{body}");
     }
     assert!(body.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_service_by_itself_tells_how_it_is_and_lets_nobody_else_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ServeOptions {
+        roles: vec![Role::Service("notification")],
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..ServeOptions::default()
+    };
+    let shop = app::serve(ShopConfig::local(folder.path().to_owned()), options).await.unwrap();
+    let url = shop.addresses[0].1.clone();
+    let client = HttpClient::new(Duration::from_secs(1));
+    let get = async |path: &str| {
+        let request = Request::get(format!("{url}{path}")).body(Full::default()).unwrap();
+        let answer = client.send(request, Duration::from_secs(10)).await.unwrap();
+        (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
+    };
+    for (path, holds) in [
+        ("/healthz", "\"ok\""),
+        ("/readyz", "\"storage\""),
+        ("/metrics", "process_cpu_seconds_total"),
+        ("/version", "\"notification\""),
+        ("/openapi.json", "/v1/admin/deliveries"),
+    ] {
+        let (status, body) = get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        assert!(body.contains(holds), "{path}: {body}");
+    }
+    assert_eq!(get("/v1/admin/queues").await.0, StatusCode::UNAUTHORIZED);
+    assert!(shop.drain().await);
 }
 
 /// V19: whatever is planted, nothing of it is told.
