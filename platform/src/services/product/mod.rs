@@ -86,7 +86,7 @@ fn mount(capabilities: &Capabilities) -> Mounted {
     let (sweeping, following) = (store.clone(), store.clone());
     Mounted {
         router: api::router(store),
-        openapi: utoipa::openapi::OpenApiBuilder::new().build(),
+        openapi: api::openapi(),
         jobs: vec![
             Job::new("product.sweep", move |stop| reactions::sweep(sweeping, stop)),
             Job::new("product.follow", move |stop| reactions::follow(following, stop)),

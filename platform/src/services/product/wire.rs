@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::vocabulary::{Money, OrderId, ProductId, Timestamp};
 
 /// Units of one SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
     /// The SKU.
@@ -20,20 +21,21 @@ pub struct Line {
 }
 
 /// What the lines of a cart cost now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quote {
     /// One per distinct SKU of the question, in the order of first appearance.
     pub lines: Vec<QuotedLine>,
 }
 
 /// What one SKU costs now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotedLine {
     /// The SKU.
     pub sku: String,
     /// The product's title and the variant's.
     pub title: String,
     /// The price of one unit.
+    #[schema(value_type = MoneyShape)]
     pub unit_price: Money,
     /// Which tax rate applies: `standard`, `reduced`, `zero`.
     pub tax_class: String,
@@ -44,7 +46,7 @@ pub struct QuotedLine {
 }
 
 /// Where an order's stock stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReservationState {
     /// Held until it expires.
@@ -74,18 +76,20 @@ impl ReservationState {
 }
 
 /// The stock held for an order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reservation {
     /// The order.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// Where it stands.
     pub state: ReservationState,
     /// When it is given back by itself; none once it is pinned or closed.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
 
 /// One SKU that there is not enough of: the items of an `out_of_stock` problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Shortage {
     /// The SKU.
     pub sku: String,
@@ -96,9 +100,10 @@ pub struct Shortage {
 }
 
 /// A product as a list shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProductCard {
     /// The product.
+    #[schema(value_type = String, format = Uuid)]
     pub id: ProductId,
     /// Its name in URLs.
     pub slug: String,
@@ -107,6 +112,7 @@ pub struct ProductCard {
     /// Its category's slug.
     pub category: String,
     /// Its lowest price.
+    #[schema(value_type = MoneyShape)]
     pub price: Money,
     /// Units of all variants that nobody holds.
     pub available: i64,
@@ -117,20 +123,21 @@ pub struct ProductCard {
 }
 
 /// Something that can be bought.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VariantCard {
     /// The SKU.
     pub sku: String,
     /// What sets it apart from its siblings: `M / Sand`.
     pub title: String,
     /// The price of one unit.
+    #[schema(value_type = MoneyShape)]
     pub price: Money,
     /// Units that nobody holds.
     pub available: i64,
 }
 
 /// A product's own page.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProductDetail {
     /// What a list shows of it.
     #[serde(flatten)]
@@ -142,7 +149,7 @@ pub struct ProductDetail {
 }
 
 /// A category and how many products are on sale in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Category {
     /// Its name in URLs.
     pub slug: String,
@@ -153,7 +160,7 @@ pub struct Category {
 }
 
 /// What to list: `?q&category&min_price&max_price&in_stock&sort&limit&cursor`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductQuery {
     /// Words to look for; the last letters of each may be missing.
@@ -186,7 +193,7 @@ pub struct ProductQuery {
 }
 
 /// Whether a product is on sale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductStatus {
     /// On sale.
@@ -211,9 +218,10 @@ impl ProductStatus {
 }
 
 /// A product as staff sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AdminProduct {
     /// The product.
+    #[schema(value_type = String, format = Uuid)]
     pub id: ProductId,
     /// Its name in URLs.
     pub slug: String,
@@ -226,8 +234,10 @@ pub struct AdminProduct {
     /// Whether it is on sale.
     pub status: ProductStatus,
     /// Free facts about it: always an object.
+    #[schema(value_type = Object)]
     pub attrs: serde_json::Value,
     /// Its lowest price.
+    #[schema(value_type = MoneyShape)]
     pub price: Money,
     /// Units of all variants that nobody holds.
     pub available: i64,
@@ -236,21 +246,24 @@ pub struct AdminProduct {
     /// Counts its changes; the ETag.
     pub version: i64,
     /// When it was added.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
     /// All its variants, also those that are not on sale.
     pub variants: Vec<AdminVariant>,
 }
 
 /// A variant as staff sees it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AdminVariant {
     /// The SKU.
     pub sku: String,
     /// What sets it apart from its siblings.
     pub title: String,
     /// The price of one unit.
+    #[schema(value_type = MoneyShape)]
     pub price: Money,
     /// Which tax rate applies.
     pub tax_class: String,
@@ -267,7 +280,7 @@ pub struct AdminVariant {
 }
 
 /// A product to add.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// Its name in URLs: small letters, digits and hyphens.
@@ -284,13 +297,14 @@ pub struct NewProduct {
     pub status: ProductStatus,
     /// Free facts about it.
     #[serde(default)]
+    #[schema(value_type = Object)]
     pub attrs: serde_json::Map<String, serde_json::Value>,
     /// What can be bought; at least one.
     pub variants: Vec<NewVariant>,
 }
 
 /// A variant to add or to change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewVariant {
     /// The SKU: letters, digits, `.`, `_` and `-`.
@@ -298,6 +312,7 @@ pub struct NewVariant {
     /// What sets it apart from its siblings.
     pub title: String,
     /// The price of one unit, in the shop's currency.
+    #[schema(value_type = MoneyShape)]
     pub price: Money,
     /// `standard` (the default), `reduced` or `zero`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,7 +326,7 @@ pub struct NewVariant {
 }
 
 /// What to change about a product; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductPatch {
     /// Another name in URLs.
@@ -331,6 +346,7 @@ pub struct ProductPatch {
     pub status: Option<ProductStatus>,
     /// Other facts, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub attrs: Option<serde_json::Map<String, serde_json::Value>>,
     /// Variants to add or to change; those that are not named stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -338,7 +354,7 @@ pub struct ProductPatch {
 }
 
 /// How many units of a SKU there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StockLevel {
     /// The SKU.
     pub sku: String,
@@ -351,7 +367,7 @@ pub struct StockLevel {
 }
 
 /// A stock level with what it is of, for lists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StockItem {
     /// How many.
     #[serde(flatten)]
@@ -363,7 +379,7 @@ pub struct StockItem {
 }
 
 /// One line of the stock ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Movement {
     /// The SKU.
     pub sku: String,
@@ -380,11 +396,65 @@ pub struct Movement {
     /// Units held afterwards.
     pub reserved_after: i64,
     /// The order it was for.
+    #[schema(value_type = Option<String>, format = Uuid)]
     pub order_id: Option<OrderId>,
     /// Why, in the words of whoever did it.
     pub reason: String,
     /// When.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+}
+
+/// An amount in the currency's minor unit.
+#[derive(ToSchema)]
+#[schema(as = Money)]
+#[expect(dead_code, reason = "only its shape is told; `vocabulary::Money` has it in code")]
+pub(super) struct MoneyShape {
+    /// Minor units (cents).
+    amount: i64,
+    /// ISO 4217.
+    currency: String,
+}
+
+/// A page of the catalogue.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is told; `http::Page` has it in code")]
+pub(super) struct ProductPage {
+    items: Vec<ProductCard>,
+    /// Where the next page begins; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// All categories.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is told; `http::Page` has it in code")]
+pub(super) struct CategoryPage {
+    items: Vec<Category>,
+    next_cursor: Option<String>,
+}
+
+/// A page of products as staff sees them.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is told; `http::Page` has it in code")]
+pub(super) struct AdminProductPage {
+    items: Vec<AdminProduct>,
+    next_cursor: Option<String>,
+}
+
+/// A page of stock levels.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is told; `http::Page` has it in code")]
+pub(super) struct StockPage {
+    items: Vec<StockItem>,
+    next_cursor: Option<String>,
+}
+
+/// A page of a ledger.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its shape is told; `http::Page` has it in code")]
+pub(super) struct MovementPage {
+    items: Vec<Movement>,
+    next_cursor: Option<String>,
 }
 
 /// A form sends a field that was left empty as an empty text.

@@ -12,7 +12,8 @@ use crate::services::product::ledger::StockAct;
 use crate::services::product::model::MovementKind;
 use crate::services::product::store::Store;
 use crate::services::product::wire::{
-    AdminProduct, Movement, NewProduct, ProductPatch, ProductQuery, StockItem, StockLevel,
+    AdminProduct, AdminProductPage, Movement, MovementPage, NewProduct, ProductPatch, ProductQuery,
+    StockItem, StockLevel, StockPage,
 };
 use crate::vocabulary::{Identity, Role};
 
@@ -20,7 +21,7 @@ const WRITERS: &[Role] = &[Role::Merchandiser];
 const READERS: &[Role] = &[Role::Merchandiser, Role::Support, Role::Ops];
 
 /// Units that came in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceiveRequest {
     quantity: i64,
@@ -28,7 +29,7 @@ pub(super) struct ReceiveRequest {
 }
 
 /// By how much the count was wrong.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AdjustRequest {
     delta: i64,
@@ -73,6 +74,16 @@ fn tagged(product: AdminProduct) -> Response {
     response
 }
 
+/// Lists all products, also those that are not on sale.
+#[utoipa::path(
+    get, path = "/v1/admin/products", tag = "product",
+    params(
+        ("q" = Option<String>, Query), ("category" = Option<String>, Query),
+        ("status" = Option<String>, Query, description = "active, draft, archived"),
+        ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+    ),
+    responses((status = 200, body = AdminProductPage), (status = 401), (status = 403))
+)]
 pub(super) async fn list(
     State(store): State<Store>,
     user: SignedIn,
@@ -82,6 +93,11 @@ pub(super) async fn list(
     store.staff_list(&query).await.map(Json)
 }
 
+/// Shows a product as staff sees it; its ETag is its version.
+#[utoipa::path(
+    get, path = "/v1/admin/products/{slug}", tag = "product", params(("slug" = String, Path)),
+    responses((status = 200, body = AdminProduct), (status = 401), (status = 403), (status = 404))
+)]
 pub(super) async fn product(
     State(store): State<Store>,
     user: SignedIn,
@@ -91,6 +107,11 @@ pub(super) async fn product(
     store.staff_product(&slug).await.map(tagged)
 }
 
+/// Adds a product.
+#[utoipa::path(
+    post, path = "/v1/admin/products", tag = "product", request_body = NewProduct,
+    responses((status = 201, body = AdminProduct), (status = 401), (status = 403), (status = 409), (status = 422))
+)]
 pub(super) async fn create(
     State(store): State<Store>,
     context: Context,
@@ -100,6 +121,15 @@ pub(super) async fn create(
     Ok(created(store.create(author(&user, &context)?, request).await?))
 }
 
+/// Changes a product; with `If-Match`, only while it is at that version.
+#[utoipa::path(
+    patch, path = "/v1/admin/products/{slug}", tag = "product", params(("slug" = String, Path)),
+    request_body = ProductPatch,
+    responses(
+        (status = 200, body = AdminProduct), (status = 401), (status = 403), (status = 404), (status = 409),
+        (status = 422),
+    )
+)]
 pub(super) async fn update(
     State(store): State<Store>,
     context: Context,
@@ -112,6 +142,12 @@ pub(super) async fn update(
     store.update(author(&user, &context)?, &slug, &request, version).await.map(tagged)
 }
 
+/// Units came in. An `Idempotency-Key` makes it safe to repeat.
+#[utoipa::path(
+    post, path = "/v1/admin/stock/{sku}/receive", tag = "product", params(("sku" = String, Path)),
+    request_body = ReceiveRequest,
+    responses((status = 200, body = StockLevel), (status = 401), (status = 403), (status = 404), (status = 422))
+)]
 pub(super) async fn receive(
     State(store): State<Store>,
     context: Context,
@@ -130,6 +166,15 @@ pub(super) async fn receive(
     store.change_shelf(author(&user, &context)?, act).await.map(Json)
 }
 
+/// The count on the shelf was wrong; below what is held is 409.
+#[utoipa::path(
+    post, path = "/v1/admin/stock/{sku}/adjust", tag = "product", params(("sku" = String, Path)),
+    request_body = AdjustRequest,
+    responses(
+        (status = 200, body = StockLevel), (status = 401), (status = 403), (status = 404), (status = 409),
+        (status = 422),
+    )
+)]
 pub(super) async fn adjust(
     State(store): State<Store>,
     context: Context,
@@ -148,6 +193,11 @@ pub(super) async fn adjust(
     store.change_shelf(author(&user, &context)?, act).await.map(Json)
 }
 
+/// How many units of a SKU there are.
+#[utoipa::path(
+    get, path = "/v1/admin/stock/{sku}", tag = "product", params(("sku" = String, Path)),
+    responses((status = 200, body = StockLevel), (status = 401), (status = 403), (status = 404))
+)]
 pub(super) async fn stock(
     State(store): State<Store>,
     user: SignedIn,
@@ -157,6 +207,15 @@ pub(super) async fn stock(
     store.stock(&sku).await.map(Json)
 }
 
+/// Lists stock levels by SKU.
+#[utoipa::path(
+    get, path = "/v1/admin/stock", tag = "product",
+    params(
+        ("below" = Option<i64>, Query, description = "only where fewer units are available"),
+        ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query),
+    ),
+    responses((status = 200, body = StockPage), (status = 401), (status = 403))
+)]
 pub(super) async fn stock_list(
     State(store): State<Store>,
     user: SignedIn,
@@ -167,6 +226,12 @@ pub(super) async fn stock_list(
     store.stock_list(query.below, &page).await.map(Json)
 }
 
+/// A SKU's ledger, newest first.
+#[utoipa::path(
+    get, path = "/v1/admin/stock/{sku}/movements", tag = "product",
+    params(("sku" = String, Path), ("limit" = Option<i64>, Query), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = MovementPage), (status = 401), (status = 403), (status = 404))
+)]
 pub(super) async fn movements(
     State(store): State<Store>,
     user: SignedIn,

@@ -6,9 +6,37 @@ mod public;
 
 use axum::Router;
 use axum::routing::{get, patch, post};
+use utoipa::OpenApi;
 
 use super::store::Store;
 use crate::http::extract::{no_such_method, no_such_route};
+
+/// What outsiders and staff may call; internal calls are told by the client.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "product", description = "The catalogue, its search and pictures, and the stock."),
+    paths(
+        public::list,
+        public::detail,
+        public::image,
+        public::categories,
+        admin::list,
+        admin::product,
+        admin::create,
+        admin::update,
+        admin::stock_list,
+        admin::stock,
+        admin::receive,
+        admin::adjust,
+        admin::movements,
+    )
+)]
+struct Api;
+
+/// The routes' document.
+pub(super) fn openapi() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
 
 /// All routes of the service.
 pub(super) fn router(store: Store) -> Router {
@@ -35,4 +63,18 @@ pub(super) fn router(store: Store) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_tells_what_outsiders_may_call_and_nothing_internal() {
+        let document = openapi();
+        let paths: Vec<&str> = document.paths.paths.keys().map(String::as_str).collect();
+        assert_eq!(paths.len(), 11);
+        assert!(paths.contains(&"/v1/products/{slug}") && paths.contains(&"/v1/admin/stock/{sku}/adjust"));
+        assert!(paths.iter().all(|path| path.starts_with("/v1/")));
+    }
 }

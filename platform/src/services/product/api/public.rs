@@ -10,7 +10,7 @@ use crate::http::{Path, Problem};
 use crate::services::product::picture;
 use crate::services::product::search::Search;
 use crate::services::product::store::Store;
-use crate::services::product::wire::ProductQuery;
+use crate::services::product::wire::{CategoryPage, ProductDetail, ProductPage, ProductQuery};
 
 /// Longer questions are answered, but not kept: a key must not be a way to fill the memory.
 const KEY_BYTES_MAX: usize = 512;
@@ -22,6 +22,21 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 /// A picture follows from the product's name and category.
 const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
 
+/// Lists what is on sale.
+#[utoipa::path(
+    get, path = "/v1/products", tag = "product",
+    params(
+        ("q" = Option<String>, Query, description = "words to look for; their last letters may be missing"),
+        ("category" = Option<String>, Query, description = "a category's slug"),
+        ("min_price" = Option<i64>, Query, description = "minor units"),
+        ("max_price" = Option<i64>, Query, description = "minor units"),
+        ("in_stock" = Option<bool>, Query, description = "only what can be bought now"),
+        ("sort" = Option<String>, Query, description = "relevance, price, -price, newest"),
+        ("limit" = Option<i64>, Query, description = "1 to 100, default 20"),
+        ("cursor" = Option<String>, Query, description = "what the page before answered as next_cursor"),
+    ),
+    responses((status = 200, body = ProductPage), (status = 304), (status = 422))
+)]
 pub(super) async fn list(
     State(store): State<Store>,
     RawQuery(raw): RawQuery,
@@ -48,6 +63,11 @@ fn parse(raw: &str) -> Result<Search, Problem> {
     Search::public(&query)
 }
 
+/// Shows one product.
+#[utoipa::path(
+    get, path = "/v1/products/{slug}", tag = "product", params(("slug" = String, Path)),
+    responses((status = 200, body = ProductDetail), (status = 304), (status = 404))
+)]
 pub(super) async fn detail(
     State(store): State<Store>,
     Path(slug): Path<String>,
@@ -64,6 +84,8 @@ pub(super) async fn detail(
     Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
 }
 
+/// Lists the categories.
+#[utoipa::path(get, path = "/v1/categories", tag = "product", responses((status = 200, body = CategoryPage)))]
 pub(super) async fn categories(State(store): State<Store>, headers: HeaderMap) -> Result<Response, Problem> {
     let load = || {
         let store = store.clone();
@@ -73,6 +95,11 @@ pub(super) async fn categories(State(store): State<Store>, headers: HeaderMap) -
     Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
 }
 
+/// The picture of a product.
+#[utoipa::path(
+    get, path = "/v1/products/{slug}/image.svg", tag = "product", params(("slug" = String, Path)),
+    responses((status = 200, content_type = "image/svg+xml", body = String), (status = 304), (status = 404))
+)]
 pub(super) async fn image(
     State(store): State<Store>,
     Path(slug): Path<String>,

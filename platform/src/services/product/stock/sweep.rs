@@ -1,5 +1,7 @@
 //! Reservations whose time is over.
 
+use futures_util::{StreamExt, stream};
+
 use super::batches::{RESERVATION, closing};
 use crate::bus::outbox;
 use crate::http::Context;
@@ -11,6 +13,9 @@ use crate::vocabulary::{Event, OrderId, Topic};
 
 /// How many reservations one sweep gives back before it looks again.
 const SWEEP_ROWS: i64 = 200;
+
+/// How many of them at the same time: they share a commit where the engine groups them.
+const SWEEP_AT_ONCE: usize = 16;
 
 impl Store {
     /// Gives back what expired before now, and tells of each. Answers how many there were.
@@ -26,11 +31,20 @@ impl Store {
                 )
                 .await?;
             let before = swept;
-            for row in &due {
-                swept += u64::from(self.expire(context, row.get("order_id")?).await?);
+            let full = due.len() == usize::try_from(SWEEP_ROWS).unwrap_or(0);
+            let orders = due.iter().map(|row| row.get("order_id")).collect::<Result<Vec<OrderId>, _>>()?;
+            let mut ended = stream::iter(orders)
+                .map(|order_id| async move { (order_id, self.expire(context, order_id).await) })
+                .buffer_unordered(SWEEP_AT_ONCE);
+            while let Some((order_id, outcome)) = ended.next().await {
+                match outcome {
+                    Ok(given_back) => swept += u64::from(given_back),
+                    // The others must not wait for the one that cannot be ended.
+                    Err(error) => tracing::warn!(%order_id, %error, "could not give back a reservation"),
+                }
             }
             // A round that gave nothing back lost every race: the next tick looks again.
-            if due.len() < usize::try_from(SWEEP_ROWS).unwrap_or(0) || swept == before {
+            if !full || swept == before {
                 return Ok(swept);
             }
         }
