@@ -93,6 +93,11 @@ impl Assembly {
 
     /// Builds every local service and lets its siblings find it. The process is ready when its storage answers.
     pub(super) async fn mount(&mut self) -> anyhow::Result<()> {
+        let db = self.capabilities.db.clone();
+        self.capabilities.telemetry.health().register("storage", move || {
+            let db = db.clone();
+            async move { db.read("SELECT 1 AS one", vec![]).await.map(drop).map_err(|error| error.to_string()) }
+        });
         for service in &self.local {
             let mounted = (service.mount)(&self.capabilities).await?;
             let name = service.manifest.name;

@@ -15,7 +15,8 @@ use crate::config::ShopConfig;
 use crate::http::server::{self, ServerLimits};
 use crate::sandbox::fakepay::{Fakepay, FakepayConfig, FakepayError, FakepaySecrets};
 use crate::secrets::{Secrets, SecretsError};
-use crate::services::{SERVICES, product, user};
+use crate::services::{SERVICES, order, product, user};
+use crate::services::{SERVICES, order, user};
 use crate::storage::{Db, StorageError};
 use crate::telemetry::{LogsError, Telemetry};
 use crate::vocabulary::Env;
@@ -172,6 +173,8 @@ pub async fn up(
     shop.admin = seed_admin(&capabilities, options.reset_admin).await.map_err(StartError::Mount)?;
     if capabilities.config.demo_data {
         product::seed_catalogue(&capabilities).await?;
+        order::seed(&capabilities).await?;
+        shop.promotions = promotions();
     }
 
     let stop = Stops::default();
@@ -195,6 +198,11 @@ async fn seed_admin(capabilities: &Capabilities, reset: bool) -> anyhow::Result<
         return Ok(None);
     }
     Ok(Some(Admin { email: user::ADMIN_EMAIL.to_owned(), password }))
+}
+
+/// The demo's codes and what each gives.
+fn promotions() -> Vec<(String, String)> {
+    order::DEMO_PROMOTIONS.iter().map(|(code, gives)| ((*code).to_owned(), (*gives).to_owned())).collect()
 }
 
 /// Where the provider's webhooks go, at the shop that answers at `url`.

@@ -1,6 +1,9 @@
 //! For tests only: a shop, or a piece of one, on an engine of its own.
 
 pub mod postgres;
+mod shop;
+
+pub use shop::TestShop;
 
 use std::collections::HashMap;
 use std::sync::Arc;

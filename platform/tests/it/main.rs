@@ -19,5 +19,6 @@ mod order_fakes;
 mod payment;
 mod product;
 mod product_catalogue;
+mod shop;
 mod telemetry;
 mod user;
