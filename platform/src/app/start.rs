@@ -16,7 +16,6 @@ use crate::http::server::{self, ServerLimits};
 use crate::sandbox::fakepay::{Fakepay, FakepayConfig, FakepayError, FakepaySecrets};
 use crate::secrets::{Secrets, SecretsError};
 use crate::services::{SERVICES, order, product, user};
-use crate::services::{SERVICES, order, user};
 use crate::storage::{Db, StorageError};
 use crate::telemetry::{LogsError, Telemetry};
 use crate::vocabulary::Env;
