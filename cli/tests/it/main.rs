@@ -6,6 +6,7 @@ mod errors;
 mod exit_codes;
 mod help;
 mod json;
+mod kills;
 mod running;
 mod shopctl;
 mod stories;
