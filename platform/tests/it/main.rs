@@ -22,3 +22,4 @@ mod product_catalogue;
 mod shop;
 mod telemetry;
 mod user;
+mod web;
