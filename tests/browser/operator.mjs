@@ -34,6 +34,7 @@ export async function payWhileTheProviderIsDown(visitor) {
   await desk.getByLabel("Down").check();
   await desk.getByRole("button", { name: "Throw the switch" }).first().click();
   await desk.getByText("The provider's switch is thrown.").waitFor();
+  await turnBreakers(visitor, desk, "Hold open", "a walk through the shop");
   const page = await visitor.open();
   try {
     await visitor.fillCart(page);
@@ -43,15 +44,31 @@ export async function payWhileTheProviderIsDown(visitor) {
     await page.getByRole("button", { name: /^Pay / }).click();
     await page.waitForURL("**/orders/*");
     await untilTheOrderSays(page, "The payment provider is down");
-    expect(await page.getByText(/We hold your items/).count(), "the page does not say that the items are held");
+    expect(await page.getByText(/We hold your items until \d\d:\d\d UTC/).count(), "it is not said until when the items are held");
     await visitor.picture(page, "order-payment-queued");
-    await visitor.go(desk, "/operations/breakers");
-    await visitor.picture(desk, "operations-breakers-down");
+    await visitor.go(desk, "/operations");
+    await desk.getByText(/Breaker .* is open\./).first().waitFor();
+    await visitor.picture(desk, "operations-attention");
   } finally {
     await visitor.go(desk, "/operations/faults");
     await desk.getByRole("button", { name: "All well again" }).first().click();
     await desk.getByText("The provider is well again.").waitFor();
+    await turnBreakers(visitor, desk, "Close", "the walk is over");
   }
   // Nobody touches the buyer's page: the order confirms itself.
   await untilTheOrderSays(page, "Confirmed", 60_000);
+}
+
+// Turns every breaker, one form after the other.
+async function turnBreakers(visitor, desk, handle, reason) {
+  await visitor.go(desk, "/operations/breakers");
+  const breakers = await desk.locator("section.panel").count();
+  for (let at = 0; at < breakers; at += 1) {
+    const panel = desk.locator("section.panel").nth(at);
+    await panel.getByLabel("Why").fill(reason);
+    await panel.getByRole("button", { name: handle }).click();
+    await desk.getByRole("status").filter({ hasText: handle === "Close" ? "is closed." : "is open." }).waitFor();
+    await visitor.look(desk);
+  }
+  await visitor.picture(desk, `operations-breakers-${handle === "Close" ? "closed" : "open"}`);
 }

@@ -28,10 +28,15 @@ export class Visitor {
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
     const note = (words) => this.complaints.push(`${page.url()}: ${words}`);
-    page.on("console", (message) => { if (message.type() === "error") note(`console: ${message.text()}`); });
+    page.on("console", (message) => {
+      // The browser says this of every answer of 400 and above; which of them are wrong is decided below.
+      const isAnswer = message.text().startsWith("Failed to load resource");
+      if (message.type() === "error" && !isAnswer) note(`console: ${message.text()}`);
+    });
     page.on("pageerror", (error) => note(`script: ${error.message}`));
     page.on("response", (response) => {
-      if (response.status() >= 500) note(`${response.request().method()} ${response.url()} answered ${response.status()}`);
+      const isPart = !response.request().isNavigationRequest();
+      if (response.status() >= 500 || (isPart && response.status() >= 400)) note(`${response.request().method()} ${response.url()} answered ${response.status()}`);
     });
     page.on("dialog", (dialog) => dialog.accept());
     return page;

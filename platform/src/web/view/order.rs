@@ -234,7 +234,10 @@ impl OrderView {
             S::Authorizing | S::Authorized if self.payment_status == PaymentStatus::Unknown => say(
                 Tone::Warn,
                 "Waiting for the payment provider's answer",
-                "We asked once and keep asking for that one answer. You cannot be charged twice.".into(),
+                format!(
+                    "{}. We keep asking for that one answer: you cannot be charged twice.",
+                    self.held_words()
+                ),
             ),
             S::Authorizing | S::Authorized => say(
                 Tone::Info,
@@ -280,12 +283,15 @@ impl OrderView {
         }
     }
 
-    fn queued_words(&self) -> String {
-        let held = match self.held_until {
+    fn held_words(&self) -> String {
+        match self.held_until {
             Some(until) => format!("We hold your items until {}", clock_words(until)),
             None => "We hold your items".to_owned(),
-        };
-        format!("{held} and pay as soon as it is back. You need not do anything.")
+        }
+    }
+
+    fn queued_words(&self) -> String {
+        format!("{} and pay as soon as it is back. You need not do anything.", self.held_words())
     }
 
     fn shipped_words(&self) -> String {
