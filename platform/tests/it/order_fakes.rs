@@ -12,11 +12,14 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use platform::capabilities::Capabilities;
+use platform::config::ShopConfig;
 use platform::http::{Code, Context, Endpoint, Json, Problem};
 use platform::services::order::client::{Address, OrderClient, PlaceOrder};
 use platform::services::{Mounted, order};
 use platform::storage::faults::{FaultRule, FaultSwitch, StorageFault};
-use platform::testing::{TestCapabilities, capabilities};
+use platform::storage::{Db, EngineConfig};
+use platform::testing::{TestCapabilities, capabilities, capabilities_on, postgres};
 use platform::vocabulary::{CartId, Currency, Env, Money, OrderId};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -362,11 +365,19 @@ fn declined(code: &str) -> Value {
     json!({"outcome": "declined", "code": code, "message": "declined"})
 }
 
+/// A shop's data.
+pub(crate) struct Shop {
+    pub(crate) capabilities: Capabilities,
+    /// Keeps the folder of an embedded database.
+    _folder: Option<TestCapabilities>,
+}
+
 /// The order service with its siblings, on a database that can fail.
 pub(crate) struct World {
     pub(crate) siblings: Siblings,
-    pub(crate) shop: TestCapabilities,
+    pub(crate) shop: Shop,
     pub(crate) client: OrderClient,
+    endpoint: Endpoint,
     pub(crate) env: Env,
     stop: CancellationToken,
     jobs: Vec<tokio::task::JoinHandle<()>>,
@@ -380,11 +391,25 @@ impl World {
     }
 
     /// A shop's data and its siblings, before the order service runs.
-    pub(crate) async fn prepare() -> (TestCapabilities, Siblings) {
-        let env = Env::system();
-        let mut shop = capabilities(env.clone(), &[order::SERVICE]).await;
-        let storage = FaultSwitch::new(&env);
-        shop.capabilities.db = shop.capabilities.db.clone().with_faults(&storage);
+    pub(crate) async fn prepare() -> (Shop, Siblings) {
+        let folder = capabilities(Env::system(), &[order::SERVICE]).await;
+        let (capabilities, siblings) = Self::around(folder.capabilities.clone());
+        (Shop { capabilities, _folder: Some(folder) }, siblings)
+    }
+
+    /// The same on PostgreSQL, where there is one.
+    pub(crate) async fn start_on_postgres() -> Option<Self> {
+        let config = EngineConfig::Postgres { url: postgres::database().await?, connections_max: 8 };
+        let db = Db::open(&config).await.unwrap();
+        let local = ShopConfig::local(std::path::PathBuf::from("unused"));
+        let capabilities = capabilities_on(Env::system(), local, db, &[order::SERVICE]).await;
+        let (capabilities, siblings) = Self::around(capabilities);
+        Some(Self::open(Shop { capabilities, _folder: None }, siblings).await)
+    }
+
+    fn around(mut capabilities: Capabilities) -> (Capabilities, Siblings) {
+        let storage = FaultSwitch::new(&capabilities.env);
+        capabilities.db = capabilities.db.clone().with_faults(&storage);
         let siblings = Siblings::new(storage);
         let endpoint = |name, router| {
             let endpoint = Endpoint::in_process(name);
@@ -392,37 +417,34 @@ impl World {
             (name, endpoint)
         };
         let endpoints = [endpoint("product", siblings.product()), endpoint("payment", siblings.payment())];
-        shop.capabilities.endpoints = Arc::new(HashMap::from(endpoints));
-        let mut config = (*shop.capabilities.config).clone();
+        capabilities.endpoints = Arc::new(HashMap::from(endpoints));
+        let mut config = (*capabilities.config).clone();
         config.order.wait = Duration::from_millis(1_500);
         config.order.lease = Duration::from_millis(400);
-        shop.capabilities.config = Arc::new(config);
-        (shop, siblings)
+        capabilities.config = Arc::new(config);
+        (capabilities, siblings)
     }
 
     /// Changes the settings of a shop that does not run yet.
-    pub(crate) fn configure(
-        shop: &mut TestCapabilities,
-        change: impl FnOnce(&mut platform::config::OrderConfig),
-    ) {
+    pub(crate) fn configure(shop: &mut Shop, change: impl FnOnce(&mut platform::config::OrderConfig)) {
         let mut config = (*shop.capabilities.config).clone();
         change(&mut config.order);
         shop.capabilities.config = Arc::new(config);
     }
 
     /// Starts the order service on what is there.
-    pub(crate) async fn open(shop: TestCapabilities, siblings: Siblings) -> Self {
+    pub(crate) async fn open(shop: Shop, siblings: Siblings) -> Self {
         let Mounted { router, jobs, .. } = (order::SERVICE.mount)(&shop.capabilities).await.unwrap();
         let endpoint = Endpoint::in_process("order");
         endpoint.bind(router);
         let stop = CancellationToken::new();
         let jobs = jobs.into_iter().map(|job| tokio::spawn((job.run)(stop.clone()))).collect();
         let env = shop.capabilities.env.clone();
-        Self { siblings, client: OrderClient::new(endpoint), env, shop, stop, jobs }
+        Self { siblings, client: OrderClient::new(endpoint.clone()), endpoint, env, shop, stop, jobs }
     }
 
     /// Stops the order service in good order; the data stays.
-    pub(crate) async fn stop(self) -> (TestCapabilities, Siblings) {
+    pub(crate) async fn stop(self) -> (Shop, Siblings) {
         self.stop.cancel();
         for job in self.jobs {
             job.await.unwrap();
@@ -431,8 +453,13 @@ impl World {
     }
 
     /// The process died: its data is all that is left.
-    pub(crate) fn abandon(self) -> (TestCapabilities, Siblings) {
+    pub(crate) fn abandon(self) -> (Shop, Siblings) {
         (self.shop, self.siblings)
+    }
+
+    /// The order service, for requests that no client of ours would send.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// A guest's request.

@@ -56,7 +56,12 @@ pub(super) fn routes() -> Router<Orders> {
         .route("/v1/admin/promotions/{code}", get(promotion).put(update_promotion).delete(end_promotion))
 }
 
-async fn list(
+/// Orders, newest first: `?status&q&limit&cursor`.
+#[utoipa::path(
+    get, path = "/v1/admin/orders", tag = "order",
+    responses((status = 200, description = "a page of orders"), (status = 403))
+)]
+pub(super) async fn list(
     State(orders): State<Orders>,
     staff: SignedIn,
     Query(query): Query<OrdersQuery>,
@@ -66,12 +71,27 @@ async fn list(
     Ok(Json(query.page(&orders, list).await?))
 }
 
-async fn figures(State(orders): State<Orders>, staff: SignedIn) -> Answer<Dashboard> {
+/// Orders and money of the last day, and the last hour by the minute.
+#[utoipa::path(
+    get, path = "/v1/admin/orders/dashboard", tag = "order",
+    responses((status = 200, body = Dashboard))
+)]
+pub(super) async fn figures(State(orders): State<Orders>, staff: SignedIn) -> Answer<Dashboard> {
     staff.with_any(SEES)?;
     Ok(Json(dashboard::figures(&orders).await?))
 }
 
-async fn one(State(orders): State<Orders>, staff: SignedIn, Path(id): Path<OrderId>) -> Answer<AdminOrder> {
+/// One order with its events and sagas.
+#[utoipa::path(
+    get, path = "/v1/admin/orders/{id}", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, body = AdminOrder), (status = 404))
+)]
+pub(super) async fn one(
+    State(orders): State<Orders>,
+    staff: SignedIn,
+    Path(id): Path<OrderId>,
+) -> Answer<AdminOrder> {
     staff.with_any(SEES)?;
     let owned = views::one(&orders.db, id).await?.ok_or_else(|| Problem::not_found("order"))?;
     Ok(Json(AdminOrder {
@@ -105,7 +125,14 @@ fn standing(order: &Aggregate) -> serde_json::Value {
     })
 }
 
-async fn pack(
+/// The parcel is packed.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/pack", tag = "order",
+    request_body = Nothing,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 409))
+)]
+pub(super) async fn pack(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -116,7 +143,14 @@ async fn pack(
     Ok(Json(act(&orders, context, id, "pack", |_| Ok(Event::Packed {})).await?))
 }
 
-async fn ship(
+/// The parcel left.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/ship", tag = "order",
+    request_body = Ship,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 409))
+)]
+pub(super) async fn ship(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -131,7 +165,14 @@ async fn ship(
     Ok(Json(act(&orders, context, id, "ship", event).await?))
 }
 
-async fn deliver(
+/// The parcel arrived.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/deliver", tag = "order",
+    request_body = Nothing,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 409))
+)]
+pub(super) async fn deliver(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -142,7 +183,14 @@ async fn deliver(
     Ok(Json(act(&orders, context, id, "deliver", |_| Ok(Event::Delivered {})).await?))
 }
 
-async fn cancel(
+/// Calls an order off.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/cancel", tag = "order",
+    request_body = Cancel,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 202, body = Order), (status = 409))
+)]
+pub(super) async fn cancel(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -155,7 +203,14 @@ async fn cancel(
     cancelled(&orders, id).await
 }
 
-async fn refund(
+/// Gives money back: all that is left, or an amount.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/refund", tag = "order",
+    request_body = Refund,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 409))
+)]
+pub(super) async fn refund(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -186,12 +241,19 @@ async fn refund(
 
 /// `?dry_run=true`.
 #[derive(Debug, Deserialize)]
-struct DryRun {
+pub(super) struct DryRun {
     #[serde(default)]
     dry_run: bool,
 }
 
-async fn rebuild(
+/// Makes the projection again from the events; `?dry_run=true` only compares.
+#[utoipa::path(
+    post, path = "/v1/admin/orders/{id}/rebuild", tag = "order",
+    request_body = Nothing,
+    params(("id" = String, Path), ("dry_run" = Option<bool>, Query)),
+    responses((status = 200, body = Rebuilt), (status = 404))
+)]
+pub(super) async fn rebuild(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -214,13 +276,18 @@ async fn rebuild(
 
 /// `?state&limit&cursor`.
 #[derive(Debug, Deserialize)]
-struct SagasQuery {
+pub(super) struct SagasQuery {
     state: Option<String>,
     limit: Option<i64>,
     cursor: Option<String>,
 }
 
-async fn sagas(
+/// Sagas, the latest first: `?state&limit&cursor`.
+#[utoipa::path(
+    get, path = "/v1/admin/sagas", tag = "order",
+    responses((status = 200, description = "a page of sagas"))
+)]
+pub(super) async fn sagas(
     State(orders): State<Orders>,
     staff: SignedIn,
     Query(query): Query<SagasQuery>,
@@ -242,7 +309,13 @@ async fn sagas(
     Ok(Json(Page::cut(items, limit, |saga: &Saga| saga.id.to_string())))
 }
 
-async fn order_sagas(
+/// The sagas of one order, with their logs.
+#[utoipa::path(
+    get, path = "/v1/admin/sagas/{order_id}", tag = "order",
+    params(("order_id" = String, Path)),
+    responses((status = 200, description = "a page of sagas"), (status = 404))
+)]
+pub(super) async fn order_sagas(
     State(orders): State<Orders>,
     staff: SignedIn,
     Path(id): Path<OrderId>,
@@ -305,7 +378,14 @@ async fn unfinished(orders: &Orders, id: OrderId) -> Result<SagaRow, Problem> {
     })
 }
 
-async fn retry(
+/// Tries a stuck or waiting saga again now.
+#[utoipa::path(
+    post, path = "/v1/admin/sagas/{order_id}/retry", tag = "order",
+    request_body = SagaAction,
+    params(("order_id" = String, Path)),
+    responses((status = 202, body = Saga), (status = 409))
+)]
+pub(super) async fn retry(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -326,7 +406,14 @@ async fn retry(
     saga_answer(&orders, row).await
 }
 
-async fn compensate(
+/// Gives the order up and undoes what was done; before it was paid only.
+#[utoipa::path(
+    post, path = "/v1/admin/sagas/{order_id}/compensate", tag = "order",
+    request_body = SagaAction,
+    params(("order_id" = String, Path)),
+    responses((status = 202, body = Saga), (status = 409))
+)]
+pub(super) async fn compensate(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -360,7 +447,12 @@ async fn saga_answer(orders: &Orders, row: SagaRow) -> Result<Response, Problem>
     Ok((StatusCode::ACCEPTED, Json(view(row, vec![]))).into_response())
 }
 
-async fn promotions(State(orders): State<Orders>, staff: SignedIn) -> Answer<Page<Promotion>> {
+/// All promotions.
+#[utoipa::path(
+    get, path = "/v1/admin/promotions", tag = "order",
+    responses((status = 200, description = "a page of promotions"))
+)]
+pub(super) async fn promotions(State(orders): State<Orders>, staff: SignedIn) -> Answer<Page<Promotion>> {
     staff.with_any(SEES)?;
     Ok(Json(Page::whole(promotions::all(&orders.db).await?)))
 }
@@ -369,7 +461,13 @@ async fn find(orders: &Orders, code: &str) -> Result<Promotion, Problem> {
     promotions::find(&orders.db, code).await?.ok_or_else(|| Problem::not_found("promotion"))
 }
 
-async fn promotion(
+/// One promotion.
+#[utoipa::path(
+    get, path = "/v1/admin/promotions/{code}", tag = "order",
+    params(("code" = String, Path)),
+    responses((status = 200, body = Promotion), (status = 404))
+)]
+pub(super) async fn promotion(
     State(orders): State<Orders>,
     staff: SignedIn,
     Path(code): Path<String>,
@@ -378,7 +476,13 @@ async fn promotion(
     Ok(Json(find(&orders, &code).await?))
 }
 
-async fn create_promotion(
+/// A new promotion.
+#[utoipa::path(
+    post, path = "/v1/admin/promotions", tag = "order",
+    request_body = SavePromotion,
+    responses((status = 201, body = Promotion), (status = 409), (status = 422))
+)]
+pub(super) async fn create_promotion(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -395,7 +499,14 @@ async fn create_promotion(
     Ok(created(find(&orders, &save.code).await?))
 }
 
-async fn update_promotion(
+/// Changes a promotion; its code stays.
+#[utoipa::path(
+    put, path = "/v1/admin/promotions/{code}", tag = "order",
+    request_body = SavePromotion,
+    params(("code" = String, Path)),
+    responses((status = 200, body = Promotion), (status = 404), (status = 422))
+)]
+pub(super) async fn update_promotion(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,
@@ -411,7 +522,13 @@ async fn update_promotion(
     Ok(Json(save_promotion(&orders, &context, "promotion_update", &before, &save).await?))
 }
 
-async fn end_promotion(
+/// No longer offers a promotion; orders that used it keep it.
+#[utoipa::path(
+    delete, path = "/v1/admin/promotions/{code}", tag = "order",
+    params(("code" = String, Path)),
+    responses((status = 200, body = Promotion), (status = 404))
+)]
+pub(super) async fn end_promotion(
     State(orders): State<Orders>,
     context: Context,
     staff: SignedIn,

@@ -51,7 +51,13 @@ pub(super) struct Token {
     pub(super) access_token: Option<String>,
 }
 
-async fn create_cart(
+/// A new cart; a signed-in user who has one gets that.
+#[utoipa::path(
+    post, path = "/v1/carts", tag = "order",
+    request_body = Nothing,
+    responses((status = 201, body = Cart))
+)]
+pub(super) async fn create_cart(
     State(orders): State<Orders>,
     context: Context,
     _: Json<Nothing>,
@@ -59,13 +65,30 @@ async fn create_cart(
     Ok(created(orders.carts().create(&context.called_by("order")).await?))
 }
 
-async fn cart(State(orders): State<Orders>, context: Context, Path(id): Path<CartId>) -> Answer<Cart> {
+/// A cart with today's prices.
+#[utoipa::path(
+    get, path = "/v1/carts/{id}", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Cart), (status = 404))
+)]
+pub(super) async fn cart(
+    State(orders): State<Orders>,
+    context: Context,
+    Path(id): Path<CartId>,
+) -> Answer<Cart> {
     let (context, carts) = (context.called_by("order"), orders.carts());
     let cart = carts.find(id, &context).await?;
     Ok(Json(carts.view(&context, cart).await?))
 }
 
-async fn set_line(
+/// Sets how many of a SKU are in the cart; 0 removes it.
+#[utoipa::path(
+    put, path = "/v1/carts/{id}/lines/{sku}", tag = "order",
+    request_body = SetQuantity,
+    params(("id" = String, Path), ("sku" = String, Path)),
+    responses((status = 200, body = Cart), (status = 404, description = "not_found, unknown_sku"), (status = 422))
+)]
+pub(super) async fn set_line(
     State(orders): State<Orders>,
     context: Context,
     Path((id, sku)): Path<(CartId, String)>,
@@ -74,7 +97,14 @@ async fn set_line(
     Ok(Json(orders.carts().set_line(&context.called_by("order"), id, &sku, body.quantity).await?))
 }
 
-async fn apply_promotion(
+/// Puts a promotion on the cart.
+#[utoipa::path(
+    post, path = "/v1/carts/{id}/promotion", tag = "order",
+    request_body = ApplyPromotion,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Cart), (status = 422, description = "promotion_invalid"))
+)]
+pub(super) async fn apply_promotion(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<CartId>,
@@ -83,7 +113,13 @@ async fn apply_promotion(
     Ok(Json(orders.carts().set_promotion(&context.called_by("order"), id, Some(&body.code)).await?))
 }
 
-async fn remove_promotion(
+/// Takes the promotion off the cart.
+#[utoipa::path(
+    delete, path = "/v1/carts/{id}/promotion", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Cart))
+)]
+pub(super) async fn remove_promotion(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<CartId>,
@@ -91,7 +127,14 @@ async fn remove_promotion(
     Ok(Json(orders.carts().set_promotion(&context.called_by("order"), id, None).await?))
 }
 
-async fn merge(
+/// Makes a guest's cart the signed-in user's.
+#[utoipa::path(
+    post, path = "/v1/carts/{id}/merge", tag = "order",
+    request_body = Nothing,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Cart), (status = 401))
+)]
+pub(super) async fn merge(
     State(orders): State<Orders>,
     context: Context,
     SignedIn(who): SignedIn,
@@ -104,11 +147,17 @@ async fn merge(
 /// Where a parcel would go. Tax and shipping are the same everywhere today; the country is checked all the same.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Destination {
+pub(super) struct Destination {
     country: Option<String>,
 }
 
-async fn quote(
+/// The cart with shipping and tax.
+#[utoipa::path(
+    post, path = "/v1/carts/{id}/quote", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Cart))
+)]
+pub(super) async fn quote(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<CartId>,
@@ -123,7 +172,14 @@ async fn quote(
     cart(State(orders), context, Path(id)).await
 }
 
-async fn place(
+/// Places an order, once for each `Idempotency-Key`; `Prefer: respond-async` does not wait for its end.
+#[utoipa::path(
+    post, path = "/v1/orders", tag = "order",
+    request_body = PlaceOrder,
+    params(("idempotency-key" = String, Header)),
+    responses((status = 201, body = Order, description = "confirmed"), (status = 202, body = Order, description = "on its way"), (status = 402, description = "payment_declined, with order_id"), (status = 409, description = "out_of_stock with items, order_state_conflict; with order_id"), (status = 422))
+)]
+pub(super) async fn place(
     State(orders): State<Orders>,
     context: Context,
     IdempotencyKey(key): IdempotencyKey,
@@ -164,7 +220,12 @@ pub(super) fn cursor(text: &str) -> Result<Uuid, Problem> {
         .map_err(|_| Problem::invalid("/cursor", "send the `next_cursor` of the page before as it was"))
 }
 
-async fn mine(
+/// The signed-in user's orders, newest first: `?status&limit&cursor`.
+#[utoipa::path(
+    get, path = "/v1/orders", tag = "order",
+    responses((status = 200, description = "a page of orders"), (status = 401))
+)]
+pub(super) async fn mine(
     State(orders): State<Orders>,
     SignedIn(who): SignedIn,
     Query(query): Query<OrdersQuery>,
@@ -173,7 +234,13 @@ async fn mine(
     Ok(Json(query.page(&orders, list).await?))
 }
 
-async fn order(
+/// One order; a guest's needs its access token.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 404))
+)]
+pub(super) async fn order(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<OrderId>,
@@ -182,7 +249,13 @@ async fn order(
     Ok(Json(orders.visible(&context, id, token.access_token.as_deref()).await?.order))
 }
 
-async fn events(
+/// What happened to an order.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}/events", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "a page of events"), (status = 404))
+)]
+pub(super) async fn events(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<OrderId>,
@@ -202,7 +275,14 @@ pub(super) fn for_customers(mut event: OrderEvent) -> OrderEvent {
     event
 }
 
-async fn cancel(
+/// Calls off an order that was not shipped yet.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/cancel", tag = "order",
+    request_body = Cancel,
+    params(("id" = String, Path)),
+    responses((status = 200, body = Order), (status = 202, body = Order), (status = 409, description = "order_state_conflict"))
+)]
+pub(super) async fn cancel(
     State(orders): State<Orders>,
     context: Context,
     Path(id): Path<OrderId>,

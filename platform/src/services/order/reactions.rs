@@ -20,7 +20,15 @@ const COME_BACK_OVER: Duration = Duration::from_secs(2);
 pub(super) const QUEUES: &[QueueSpec] = &[QueueSpec {
     name: QUEUE,
     topics: &[Topic::Payment, Topic::Product],
-    kinds: &["provider_recovered", "payment_authorized", "payment_captured", "stock_reservation_expired"],
+    kinds: &[
+        "provider_recovered",
+        "payment_authorized",
+        "payment_captured",
+        "payment_declined",
+        "payment_refunded",
+        "payment_voided",
+        "stock_reservation_expired",
+    ],
     receives_max: 8,
     visibility: Duration::from_secs(30),
 }];
@@ -44,7 +52,8 @@ pub(super) async fn react(orders: &Orders, event: events::Event) -> Result<Batch
             }
             Ok(batch)
         }
-        "payment_authorized" | "payment_captured" => late_payment(orders, &event).await,
+        "payment_authorized" | "payment_captured" | "payment_declined" | "payment_refunded"
+        | "payment_voided" => payment_moved(orders, &event).await,
         _ => Ok(Batch::new()),
     }
 }
@@ -53,25 +62,22 @@ fn order_id(event: &events::Event) -> Option<OrderId> {
     event.data.get("order_id")?.as_str()?.parse().ok()
 }
 
-/// Money that moved for an order that is over goes back by a saga of its own; an order that waits for the answer
-/// need not wait any longer.
-async fn late_payment(orders: &Orders, event: &events::Event) -> Result<Batch, HandleError> {
+/// An answer that nobody waited for: the saga that asked need not wait any longer. Money that moved for an order that
+/// is over goes back by a saga of its own.
+async fn payment_moved(orders: &Orders, event: &events::Event) -> Result<Batch, HandleError> {
     let mut batch = Batch::new();
     let Some(id) = order_id(event) else { return Ok(batch) };
     let sql = "SELECT status FROM order_orders WHERE id = $1";
     let Some(row) = orders.db.read_one(sql, vec![id.into()]).await? else { return Ok(batch) };
     let status: super::status::Status = super::views::word(&row, "status")?;
-    if status.is_terminal() {
-        let captured = event.kind == "payment_captured";
-        record(orders, id, event, &mut batch, |amount| {
-            if captured { Event::PaymentCaptured { amount } } else { Event::PaymentAuthorized { amount } }
-        })
-        .await?;
-        orders.runner.wake();
-    } else if !status.is_settled() {
+    if status.is_terminal() && event.kind == "payment_authorized" {
+        record(orders, id, event, &mut batch, |amount| Event::PaymentAuthorized { amount }).await?;
+    } else if status.is_terminal() && event.kind == "payment_captured" {
+        record(orders, id, event, &mut batch, |amount| Event::PaymentCaptured { amount }).await?;
+    } else {
         saga_log().wake(&mut batch, id.uuid(), orders.env.now());
-        orders.runner.wake();
     }
+    orders.runner.wake();
     Ok(batch)
 }
 

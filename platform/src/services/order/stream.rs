@@ -35,6 +35,12 @@ struct Live {
     over: bool,
 }
 
+/// What happens to an order, as server-sent events after `Last-Event-ID`; ends when the order is at rest.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}/stream", tag = "order",
+    params(("id" = String, Path)),
+    responses((status = 200, content_type = "text/event-stream"), (status = 204, description = "it is over"), (status = 404))
+)]
 pub(super) async fn stream(
     State(orders): State<Orders>,
     context: Context,
