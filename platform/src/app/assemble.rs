@@ -120,7 +120,15 @@ impl Assembly {
     pub(super) fn alone(&self) -> impl Iterator<Item = (&'static str, Router)> {
         let telemetry = &self.capabilities.telemetry;
         self.routers.iter().zip(&self.openapi).map(|((name, router), document)| {
-            (*name, router.clone().merge(standing::routes(name, telemetry, true, document)))
+            (
+                *name,
+                router.clone().merge(standing::routes(
+                    name,
+                    telemetry,
+                    true,
+                    standing::described_by(document),
+                )),
+            )
         })
     }
 

@@ -1,27 +1,97 @@
 //! What the API is: one document of all services together, and `/api` to read it.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
 
 use super::refusal::escape;
+use crate::http::{Context, Endpoint};
+use crate::vocabulary::Env;
 
-/// `/api`: the document as a page.
-pub(super) fn page_route(whole: &OpenApi) -> MethodRouter {
-    let page = Bytes::from(page(whole));
-    let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
-    let headers =
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
-    get(move || async move { (headers, page) })
+/// How long a service elsewhere may take to describe itself.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The API of all services. It is drawn up when somebody first asks, so that the start does not wait for it; the
+/// services of other processes are asked then, until all of them have answered once. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Description {
+    here: Arc<[OpenApi]>,
+    elsewhere: Arc<[Endpoint]>,
+    env: Env,
+    drawn: Arc<RwLock<Option<Drawn>>>,
+}
+
+#[derive(Clone)]
+struct Drawn {
+    json: Bytes,
+    page: Bytes,
+}
+
+impl Description {
+    /// What `here` and the services `elsewhere` answer.
+    pub(super) fn new(here: &[OpenApi], elsewhere: Vec<Endpoint>, env: &Env) -> Self {
+        Self { here: here.into(), elsewhere: elsewhere.into(), env: env.clone(), drawn: Arc::default() }
+    }
+
+    /// `/openapi.json`.
+    pub(super) fn json_route(&self) -> MethodRouter {
+        let description = self.clone();
+        get(
+            move || async move { ([(header::CONTENT_TYPE, "application/json")], description.drawn().await.json) },
+        )
+    }
+
+    /// `/api`: the same as a page.
+    pub(super) fn page_route(&self) -> MethodRouter {
+        let description = self.clone();
+        let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+        let headers =
+            [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, policy)];
+        get(move || async move { (headers, description.drawn().await.page) })
+    }
+
+    async fn drawn(&self) -> Drawn {
+        if let Some(drawn) = &*self.drawn.read().unwrap_or_else(PoisonError::into_inner) {
+            return drawn.clone();
+        }
+        let answers = join_all(self.elsewhere.iter().map(|endpoint| self.ask(endpoint))).await;
+        let is_whole = answers.iter().all(Option::is_some);
+        let documents: Vec<OpenApi> =
+            self.here.iter().cloned().chain(answers.into_iter().flatten()).collect();
+        let whole = merge(&documents);
+        let json = Bytes::from(serde_json::to_vec(&whole).unwrap_or_default());
+        let drawn = Drawn { json, page: Bytes::from(page(&whole)) };
+        if is_whole {
+            *self.drawn.write().unwrap_or_else(PoisonError::into_inner) = Some(drawn.clone());
+        }
+        drawn
+    }
+
+    async fn ask(&self, endpoint: &Endpoint) -> Option<OpenApi> {
+        let context = Context::background(super::NAME, &self.env);
+        let nothing: Option<&()> = None;
+        let answer = endpoint.call::<(), OpenApi>(&context, Method::GET, "/openapi.json", nothing);
+        match tokio::time::timeout(ASK_TIMEOUT, answer).await {
+            Ok(Ok(document)) => Some(document),
+            Ok(Err(error)) => {
+                tracing::warn!(service = endpoint.service(), %error, "a service did not describe itself");
+                None
+            }
+            Err(_) => None,
+        }
+    }
 }
 
 /// One document of all, without what only siblings may call.
-pub(super) fn merge(documents: &[OpenApi]) -> OpenApi {
+fn merge(documents: &[OpenApi]) -> OpenApi {
     let info = InfoBuilder::new().title("shop").version("v1").description(Some(
         "Everything that the shop answers. Errors are application/problem+json with a stable `code`.",
     ));

@@ -26,6 +26,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use tower::ServiceExt as _;
 
+use self::documents::Description;
 use self::edge::Credential;
 use self::limits::Limits;
 use self::routes::{Routes, Target};
@@ -88,9 +89,9 @@ impl Gateway {
     /// Everything that the public may reach: the services' routes, `/healthz`, `/readyz`, `/version`,
     /// `/openapi.json` and `/api` made of `documents`, `/metrics` when it is public, and `pages` for the rest.
     pub fn router(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Router {
-        let whole = documents::merge(documents);
-        let standing = standing::routes(NAME, &self.telemetry, self.metrics_public, &whole);
-        let standing = standing.route("/api", documents::page_route(&whole));
+        let description = Description::new(documents, self.routes.elsewhere(), &self.env);
+        let standing = standing::routes(NAME, &self.telemetry, self.metrics_public, description.json_route());
+        let standing = standing.route("/api", description.page_route());
         let limits = Limits::new(&self.config, self.env.clock(), &self.telemetry);
         let door = Arc::new(Door {
             limits,

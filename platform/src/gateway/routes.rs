@@ -63,7 +63,19 @@ impl Routes {
         })
     }
 
-    /// Whether `prefix` is the first segment of any route: `/v1`.
+    /// The services that run in other processes, each once.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<Endpoint> {
+        let mut elsewhere: Vec<Endpoint> = Vec::new();
+        for endpoint in self.targets.iter().map(|target| &target.endpoint).filter(|one| one.is_elsewhere()) {
+            if !elsewhere.iter().any(|known| known.service() == endpoint.service()) {
+                elsewhere.push(endpoint.clone());
+            }
+        }
+        elsewhere
+    }
+
+    /// Whether `version` is the first segment of any route: `v1` of `/v1/orders`.
     #[must_use]
     pub fn has_version(&self, version: &str) -> bool {
         self.targets.iter().any(|target| {

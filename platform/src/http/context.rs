@@ -52,11 +52,9 @@ impl Context {
     /// A new request of nobody, made at the edge.
     #[must_use]
     pub fn new(env: &Env) -> Self {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (trace, span): ([u8; 16], [u8; 8]) = (env.bytes(), env.bytes());
         Self {
-            request_id: format!("req_{}", env.uuid().simple()).into(),
-            traceparent: format!("00-{}-{}-01", hex(&trace), hex(&span)).into(),
+            request_id: request_id(env).as_str().into(),
+            traceparent: traceparent(env).as_str().into(),
             identity: None,
             bearer: None,
             caller: None,
@@ -99,5 +97,57 @@ impl Context {
     #[must_use]
     pub fn trace_id(&self) -> &str {
         self.traceparent.get(3..35).unwrap_or_default()
+    }
+}
+
+fn request_id(env: &Env) -> String {
+    let mut text = String::with_capacity(36);
+    text.push_str("req_");
+    push_hex(&mut text, env.uuid().as_bytes());
+    text
+}
+
+fn traceparent(env: &Env) -> String {
+    let ids: [u8; 24] = env.bytes();
+    let mut text = String::with_capacity(55);
+    text.push_str("00-");
+    push_hex(&mut text, &ids[..16]);
+    text.push('-');
+    push_hex(&mut text, &ids[16..]);
+    text.push_str("-01");
+    text
+}
+
+/// By hand: every request needs it, and formatting machinery for two digits costs more than the digits.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocabulary::{Clock, Timestamp};
+
+    #[test]
+    fn a_new_request_has_an_id_and_a_trace_of_its_own() {
+        let env = Env::seeded(Clock::manual(Timestamp::UNIX_EPOCH), 7);
+        let (one, two) = (Context::new(&env), Context::new(&env));
+        assert_ne!(one.request_id, two.request_id);
+        assert_ne!(one.trace_id(), two.trace_id());
+        assert_eq!((one.request_id.len(), one.traceparent.len(), one.trace_id().len()), (36, 55, 32));
+        let parts: Vec<_> = one.traceparent.split('-').map(str::len).collect();
+        assert_eq!(parts, [2, 32, 16, 2]);
+        assert!(one.traceparent.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'));
+    }
+
+    #[test]
+    fn a_bearer_token_is_not_told_by_accident() {
+        let env = Env::seeded(Clock::manual(Timestamp::UNIX_EPOCH), 7);
+        let context = Context { bearer: Some("oat_secret".into()), ..Context::new(&env) };
+        assert!(!format!("{context:?}").contains("oat_secret"));
     }
 }

@@ -116,6 +116,12 @@ impl Endpoint {
         self.service
     }
 
+    /// Whether calls go over a socket.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        !matches!(self.place, Place::InProcess(_))
+    }
+
     /// Gives an in-process endpoint the router that answers it. The first router stays.
     pub fn bind(&self, router: Router) {
         if let Place::InProcess(slot) = &self.place {

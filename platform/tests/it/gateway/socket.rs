@@ -134,12 +134,23 @@ async fn the_end_does_not_wait_for_ever() {
     tokio::time::timeout(Duration::from_secs(5), server.ended).await.expect("it ended").unwrap();
 }
 
+fn operation() -> utoipa::openapi::path::Operation {
+    utoipa::openapi::path::OperationBuilder::new().summary(Some("tells what reached it")).build()
+}
+
 /// The echo by itself, behind the guard, and the keyring that opens it.
 async fn alone(front: &Front) -> (Listening, platform::http::envelope::Keyring) {
     let env = front.capabilities.env.clone();
     let keyring = front.capabilities.secrets.keyring().unwrap();
-    let document = utoipa::openapi::OpenApiBuilder::new().build();
-    let standing = platform::http::standing::routes("order", &front.capabilities.telemetry, true, &document);
+    let item = utoipa::openapi::PathItem::new(utoipa::openapi::HttpMethod::Get, operation());
+    let paths = utoipa::openapi::PathsBuilder::new().path("/v1/echo", item).build();
+    let document = utoipa::openapi::OpenApiBuilder::new().paths(paths).build();
+    let standing = platform::http::standing::routes(
+        "order",
+        &front.capabilities.telemetry,
+        true,
+        platform::http::standing::described_by(&document),
+    );
     let router = standing.merge(echo_router());
     let router = guarded("order", router, keyring.clone(), &env, Duration::from_secs(5));
     (listen(router, ServerLimits::default()).await, keyring)
@@ -236,6 +247,8 @@ async fn a_gateway_in_front_of_a_service_elsewhere_passes_everything_on() {
     assert!(first.starts_with(b"data: 0"), "{first:?}");
     assert_eq!(split.get("/v1/echo/panic").await.code(), "internal");
     assert_eq!(split.get("/internal/v1/echo").await.code(), "not_found");
+    let page = String::from_utf8(split.get("/api").await.body.to_vec()).unwrap();
+    assert!(page.contains("tells what reached it"), "a service elsewhere is asked for its description");
     server.stop.cancel();
     server.ended.await.unwrap();
     let away = split.get("/v1/echo").await;
