@@ -23,7 +23,7 @@ use crate::secrets::Secret;
 use crate::vocabulary::{Env, Timestamp};
 
 /// Deliveries under way at once. Few: the receiver shares the machine, and webhooks may wait.
-const DELIVERIES_MAX: usize = 4;
+const DELIVERIES_MAX: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(15));
 

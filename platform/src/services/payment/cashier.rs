@@ -4,8 +4,9 @@
 //! Whatever interrupts it (this process dies, storage fails, the provider says nothing) leaves an attempt that is
 //! open, and the resolver replays it as it was.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::client::{PaymentResult, PaymentStatus};
@@ -23,6 +24,8 @@ use crate::vocabulary::{Env, Money, OrderId, clock};
 
 /// How often an ask looks at the tables again because somebody else changed them.
 const LOOKS_MAX: usize = 8;
+/// Payments that are remembered between being held and being taken.
+const FRESH_MAX: usize = 512;
 /// What a caller waits beyond one provider call.
 const GRACE: Duration = Duration::from_millis(500);
 /// Pauses between replays of an unknown act.
@@ -46,6 +49,9 @@ pub(super) struct Inner {
     pub(super) timeout: Duration,
     /// Until when (microseconds) the resolver looks often.
     pub(super) hot_until_us: AtomicI64,
+    /// What was just held, so that taking it a moment later needs no look at the tables. What is stale here is found
+    /// out by the tables' guards.
+    fresh: Mutex<HashMap<OrderId, Known>>,
 }
 
 /// How an attempt at the provider ended, for whoever goes on from there.
@@ -68,10 +74,9 @@ impl Cashier {
     ) -> Self {
         let gates = Gates::new(&*provider, timeout, &env);
         let flights = Flights::default();
-        let hot_until_us = AtomicI64::new(0);
-        Self {
-            inner: Arc::new(Inner { store, provider, gates, flights, env, telemetry, timeout, hot_until_us }),
-        }
+        let (hot_until_us, fresh) = (AtomicI64::new(0), Mutex::default());
+        let inner = Inner { store, provider, gates, flights, env, telemetry, timeout, hot_until_us, fresh };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Does what is asked, or says what came of it before. Answers by the caller's deadline in any case; what is not
@@ -126,7 +131,10 @@ impl Cashier {
             }
         }
         for _ in 0..LOOKS_MAX {
-            let known = self.inner.store.known(ask.order_id).await?;
+            let known = match self.take_fresh(ask.order_id) {
+                Some(known) => Some(known),
+                None => self.inner.store.known(ask.order_id).await?,
+            };
             let pair = known.as_ref().map(|known| (&known.record, known.attempts.as_slice()));
             let step = match (decide(ask, pair), known) {
                 (Decision::Answer(result), _) => return Ok(result),
@@ -329,8 +337,9 @@ impl Cashier {
             self.look_soon();
         }
         match self.inner.store.settle(record, attempt, &settlement, !is_awaited).await {
-            Ok(_) => {
+            Ok(after) => {
                 note(record, attempt, &settlement);
+                self.keep_fresh(after, attempt, &settlement);
                 let Settlement { result, follow_up, .. } = settlement;
                 if follow_up.is_some() {
                     self.look_soon();
@@ -363,6 +372,24 @@ impl Cashier {
         }
         self.look_soon();
         Ended::Open(unknown(reason))
+    }
+
+    fn keep_fresh(&self, record: Record, attempt: &Attempt, settlement: &Settlement) {
+        if record.status != PaymentStatus::Authorized || attempt.n != 1 {
+            return;
+        }
+        let outcome = Some(settlement.result.clone());
+        let attempt = Attempt { state: settlement.state, outcome, ..attempt.clone() };
+        let mut fresh = self.inner.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        // Orders that were held and never taken: none is missed, each costs its next act one look.
+        if fresh.len() >= FRESH_MAX {
+            fresh.clear();
+        }
+        fresh.insert(record.order_id, Known { record, attempts: vec![attempt] });
+    }
+
+    fn take_fresh(&self, order_id: OrderId) -> Option<Known> {
+        self.inner.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(&order_id)
     }
 
     /// There is work for the resolver.
