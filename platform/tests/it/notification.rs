@@ -339,6 +339,7 @@ async fn a_poison_event_becomes_a_dead_letter_with_its_reason_while_others_flow(
         dead.iter().any(|again| again.event_id == letter.event_id && again.redrives == 1).then_some(())
     })
     .await;
+    mailroom.clock.advance(Duration::from_millis(1));
     let queue = DeadLetterAction {
         queue: Some("notification".to_owned()),
         reason: "nobody can be told".to_owned(),

@@ -118,6 +118,13 @@ impl Sender {
             describe(span, outcome);
         }
         let away = self.away(&outcomes);
+        if let Some(reason) = outcomes.iter().find_map(Outcome::away) {
+            // Those that were spared the try wait for the same reason.
+            let away = Outcome::Away { reason: reason.to_owned() };
+            for untried in outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Untried) {
+                *untried = away.clone();
+            }
+        }
         let mut outcomes = outcomes.into_iter();
         let ended = claimed
             .iter()
@@ -148,7 +155,7 @@ impl Sender {
 
     /// How long the channel is left alone, when it was away: doubles from a second to a minute.
     fn away(&self, outcomes: &[Outcome]) -> Option<Duration> {
-        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Away { .. })) {
+        if !outcomes.iter().any(|outcome| outcome.away().is_some()) {
             self.away_rounds.store(0, Ordering::Relaxed);
             return None;
         }

@@ -45,6 +45,16 @@ pub(super) enum Outcome {
     Untried,
 }
 
+impl Outcome {
+    /// Why the channel does not work, when it does not.
+    pub(super) fn away(&self) -> Option<&str> {
+        match self {
+            Self::Away { reason } => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// A way to hand letters over.
 pub(super) trait Channel: Send + Sync {
     /// Hands over `letters` and answers for each, in their order. Begins no further letter after `stop`.
