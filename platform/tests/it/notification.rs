@@ -293,6 +293,42 @@ async fn under_duplicates_delays_and_disorder_everybody_hears_exactly_once() {
     mailroom.close().await;
 }
 
+async fn two_replicas_share_the_work(mailroom: Mailroom) {
+    let stop = CancellationToken::new();
+    let second = (SERVICE.mount)(&mailroom.capabilities).await.unwrap();
+    let jobs: Vec<_> = second.jobs.into_iter().map(|job| tokio::spawn((job.run)(stop.clone()))).collect();
+    let mut batch = Batch::new();
+    for number in 0..300 {
+        let event = mailroom.confirmed(&format!("buyer{number}@example.com"));
+        outbox::append(&mut batch, "notification_outbox", &event);
+    }
+    mailroom.capabilities.db.write(batch).await.unwrap();
+    Relay::new(&mailroom.capabilities.bus, "notification_outbox").drain().await.unwrap();
+    let sent = "SELECT count(*) AS n FROM notification_deliveries WHERE state = 'sent'";
+    eventually("all were sent", async || (mailroom.count(sent).await == 300).then_some(())).await;
+    stop.cancel();
+    for job in jobs {
+        job.await.unwrap();
+    }
+    let mails = mailroom.mails();
+    let told: std::collections::BTreeSet<&str> =
+        mails.iter().map(|mail| mail["to"].as_str().unwrap()).collect();
+    assert_eq!((mails.len(), told.len()), (300, 300));
+    mailroom.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_send_each_mail_once() {
+    two_replicas_share_the_work(Mailroom::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_send_each_mail_once_on_postgres_too() {
+    if let Some(url) = postgres::database().await {
+        two_replicas_share_the_work(Mailroom::on(Some(url), None, |_| {}).await).await;
+    }
+}
+
 #[tokio::test]
 async fn a_poison_event_becomes_a_dead_letter_with_its_reason_while_others_flow() {
     let mailroom = Mailroom::new().await;
@@ -488,6 +524,8 @@ async fn staff_see_deliveries_page_by_page_and_send_one_again() {
         [sent.id.to_string(), format!("{}.1", sent.id)],
         "a mail that was asked for is a new mail"
     );
+    let failed = DeliveryFilter { state: Some("failed".to_owned()), ..DeliveryFilter::default() };
+    assert!(client.deliveries(&support, &failed).await.unwrap().items.is_empty());
     let bad = DeliveryFilter { state: Some("lost".to_owned()), ..DeliveryFilter::default() };
     assert_eq!(code(client.deliveries(&support, &bad).await), Code::ValidationFailed);
     let nobody = Context::new(&mailroom.capabilities.env);

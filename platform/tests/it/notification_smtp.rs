@@ -152,6 +152,7 @@ async fn while_the_server_is_down_mails_wait_and_lose_no_try() {
     for event in &events {
         let delivery = mailroom.put_off(event).await;
         assert_eq!(delivery.attempts, 0, "{delivery:?}");
+        assert!(delivery.last_error.as_deref().unwrap().starts_with("Connection error"), "{delivery:?}");
     }
     let server = MailServer::start(&["--port", &port]).unwrap();
     mailroom.clock.advance(Duration::from_secs(120));

@@ -12,7 +12,7 @@ use super::client::{
     DeadLetter, DeadLetterAction, DeadLettersMoved, Delivery, DeliveryDetail, DeliveryFilter, FailedAttempt,
     Outbox, Preferences, Queue, Queues, Reason,
 };
-use super::store::{self, Deed};
+use super::store::{self, Deed, STATES};
 use super::{Notifications, queues, templates};
 use crate::http::extract::{no_such_method, no_such_route};
 use crate::http::{Code, Context, Json, Page, PageQuery, Path, Problem, Query, SignedIn};
@@ -21,8 +21,6 @@ use crate::vocabulary::{DeliveryId, Role};
 
 /// Who may see and resend deliveries.
 const STAFF: &[Role] = &[Role::Support, Role::Ops];
-/// The states that a delivery can be in.
-const STATES: [&str; 4] = ["pending", "sent", "skipped", "failed"];
 /// The most characters of a reason.
 const REASON_CHARS_MAX: usize = 500;
 

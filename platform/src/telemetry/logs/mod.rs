@@ -4,6 +4,7 @@
 //! A log call never waits: the line goes to a thread with a bounded queue, and a line that finds no room is counted
 //! (`log_lines_dropped_total`) instead. The newest lines stay in memory for the operations page.
 
+mod file;
 mod layer;
 mod ring;
 mod writer;
@@ -21,6 +22,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 pub use layer::LogLayer;
 pub use ring::{LogQuery, LogRecord};
 
+use file::LogFile;
 use ring::LogRing;
 use writer::{Writer, WriterQueue};
 
@@ -61,16 +63,12 @@ impl Logs {
         Self { ring: Arc::default(), writer: OnceLock::new(), dropped }
     }
 
-    /// Begins to log what is at least as severe as `level` to `file` (appended to), or to stderr when there is
+    /// Begins to log what is at least as severe as `level` to `file` (appended to, kept small), or to stderr when there is
     /// none. Once per process.
     pub fn begin(&self, env: &Env, level: Level, file: Option<PathBuf>) -> Result<(), LogsError> {
         let queue = match file {
             Some(path) => {
-                let open = || {
-                    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-                    std::fs::OpenOptions::new().create(true).append(true).open(&path)
-                };
-                let file = open().map_err(|source| LogsError::File { path: path.clone(), source })?;
+                let file = LogFile::open(&path).map_err(|source| LogsError::File { path, source })?;
                 self.write_to(file)
             }
             None => self.write_to(std::io::stderr()),

@@ -1,8 +1,8 @@
 //! Mails over SMTP.
 //!
 //! A server's answer decides: taken; refused for now (4xx, or a refusal that is not the mail's fault), tried again
-//! later; refused for good (a 5xx about the recipient or the mail), never tried again. A server that cannot be
-//! reached is away: its mails wait, and none of them loses a try.
+//! later, as is one whose connection broke; refused for good (a 5xx about the recipient or the mail), never tried again.
+//! A server that cannot be reached is away: its mails wait, and none of them loses a try.
 //!
 //! SMTP has no way to ask whether a mail was taken: when the process dies, or the connection breaks, between the
 //! server's acceptance and our note of it, the mail is sent again. Both carry the same `Message-ID`, made of the
@@ -110,9 +110,14 @@ fn judge(error: &lettre::transport::smtp::Error) -> Outcome {
         source = cause.source();
     }
     let reason = redaction::clean(&reason).into_owned();
+    // lettre tells this kind by its words only.
+    let never_connected = reason.starts_with("Connection error");
     match code {
+        None if never_connected => Outcome::Away { reason },
+        // It broke while this mail was on its way, perhaps because of this mail: that is a try.
+        None => Outcome::Deferred { code: None, reason },
         // 421 closes the door before any mail was looked at; 53x wants TLS or another password.
-        None | Some(421 | 530..=538) => Outcome::Away { reason },
+        Some(421 | 530..=538) => Outcome::Away { reason },
         Some(code) if FINAL_CODES.contains(&code) => Outcome::Refused { code: Some(code.into()), reason },
         Some(code) => Outcome::Deferred { code: Some(code.into()), reason },
     }
@@ -135,7 +140,7 @@ impl Channel for SmtpChannel {
                             return Outcome::Untried;
                         }
                         let outcome = self.send(&letters[at]).await;
-                        if matches!(outcome, Outcome::Away { .. }) {
+                        if outcome.away().is_some() {
                             away.cancel();
                         }
                         outcome
