@@ -315,6 +315,18 @@ mod tests {
     }
 
     #[test]
+    fn the_services_are_those_that_the_platform_can_run() {
+        for service in SERVICES {
+            assert!(service.parse::<platform::app::Role>().is_ok(), "{service}");
+        }
+        let known = "nobody".parse::<platform::app::Role>().unwrap_err();
+        let (_, names) = known.rsplit_once("there are ").unwrap();
+        for name in names.split(", ").filter(|name| *name != "all") {
+            assert!(SERVICES.contains(&name), "`logs` does not know {name}");
+        }
+    }
+
+    #[test]
     fn what_is_not_json_is_shown_as_it_stands() {
         let entry = parse(b"thread panicked\n");
         assert!(line(&entry, Paint::new(false)).contains("thread panicked"));

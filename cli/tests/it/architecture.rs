@@ -20,7 +20,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// What the tool may know of the platform.
-const PLATFORM_ROOMS: &[&str] = &["app", "config", "manifest", "client", "storage", "verify", "vocabulary"];
+const PLATFORM_ROOMS: &[&str] = &["app", "manifest", "client", "verify", "vocabulary"];
 
 fn level(room: &str) -> usize {
     ROOMS.iter().position(|rooms| rooms.contains(&room)).unwrap_or_else(|| {

@@ -24,12 +24,21 @@ fn usage_errors() {
         "logs --since yesterday",
         "man upp",
         "doctor --port 70000",
+        "up --port 70000",
+        "up --timeout soon",
+        "up --engine oracle",
+        "up --database-url postgres://shop:s3cret@db/shop",
+        "bench",
+        "bench checkout --buyers 0",
+        "claims check memroy",
+        "walkthrough play first-order --pace 99",
+        "completion tcsh",
     ];
     for line in lines {
         let ran = project.run(line);
         assert_eq!(ran.code, 2, "{line}: {}", ran.picture());
         insta::with_settings!({ description => line }, {
-            let name = format!("usage_{}", line.replace([' ', '-'], "_"));
+            let name = format!("usage_{}", line.replace(|letter: char| !letter.is_alphanumeric(), "_"));
             steady(|| insta::assert_snapshot!(name, picture(&project, line)));
         });
     }

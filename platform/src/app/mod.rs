@@ -13,4 +13,7 @@ mod start;
 pub use running::{RunningShop, Vitals};
 pub use serve::{Role, ServeOptions, serve};
 pub use signals::until_told_to_stop;
+// What a caller needs to say what it wants and to understand what went wrong, so that it knows this room only.
+pub use crate::config::ShopConfig;
+pub use crate::storage::{EngineConfig, StorageError};
 pub use start::{Admin, Progress, Sandbox, StartError, UpOptions, migrate, up};

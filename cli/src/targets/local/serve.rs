@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use platform::app::{self, RunningShop, StartError, UpOptions};
-use platform::config::ShopConfig;
-use platform::storage::{EngineConfig, StorageError};
+use platform::app::{self, EngineConfig, RunningShop, ShopConfig, StartError, StorageError, UpOptions};
 use platform::vocabulary::Env;
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
