@@ -98,6 +98,8 @@ impl Store {
         match held.state {
             ReservationState::Held | ReservationState::Pinned | ReservationState::Committed => {
                 if *self.lines_of(order_id).await? == *lines {
+                    // Whoever wrote it may not have lived to tell the cache.
+                    self.stock_changed(lines);
                     Ok(reservation(order_id, held.state, held.expires_at))
                 } else {
                     Err(conflict("reservation_differs", "the order holds stock for other lines"))
@@ -229,6 +231,7 @@ impl Store {
                 }
                 Err(Refused::By(_)) => match self.held(order_id).await?.map(|held| held.state) {
                     Some(state @ (ReservationState::Released | ReservationState::Expired)) => {
+                        self.stock_changed(&lines);
                         return Ok(reservation(order_id, state, None));
                     }
                     Some(ReservationState::Committed) => {
