@@ -1,6 +1,6 @@
 //! A circuit breaker: stops asking a side that does not answer, and finds out by few probes when it is back.
 //!
-//! The rules are in [`Core`], which is told the time and knows no thread. [`Breaker`] is the core behind one mutex; a
+//! The rules are in `Core`, which is told the time and knows no thread. [`Breaker`] is the core behind one mutex; a
 //! [`Permit`] is the right to make one call, and gives itself back when it is dropped without a result.
 //!
 //! A decline or any other answer of business is a success: the other side is healthy.

@@ -1,7 +1,7 @@
 //! Who carries the money: the contract, and those who fulfil it.
 //!
 //! # Adding one
-//! A provider is one file that implements [`Provider`] and one arm in [`choose`].
+//! A provider is one file that implements [`Provider`] and one arm in `choose`.
 
 pub mod manual;
 pub mod stripe;
