@@ -3,7 +3,7 @@
 //! The way through the rooms is the way of a command: [`args`] parses the words, [`context`] gathers what every
 //! command needs (configuration, printer, clock), [`commands`] has one file per verb, and the verb calls the
 //! room that does the work: [`targets`] (where a shop can live), [`walkthroughs`] (stories that run),
-//! [`claims`] (numbers with the command that measures them), [`bench`] (the measuring). Below all of them are
+//! [`claims`] (numbers with the command that measures them), [`bench`](mod@bench) (the measuring). Below all of them are
 //! [`config`], [`output`], [`failure`] and [`wire`], which know nothing of a shop.
 //!
 //! Arrows point down; `tests/it/architecture.rs` holds them.
