@@ -113,6 +113,14 @@ impl RunningShop {
         self.capabilities.as_ref().map_or(Timestamp::UNIX_EPOCH, |capabilities| capabilities.env.now())
     }
 
+    /// Skews the shop's clock by `seconds` against the system's; negative sets it back. For drills and tests: no
+    /// promise rests on the clock, and this is how one sees that.
+    pub fn skew_clock(&self, seconds: i64) {
+        if let Some(capabilities) = &self.capabilities {
+            capabilities.env.clock().skew(seconds.saturating_mul(1_000_000));
+        }
+    }
+
     /// Stops in order: not ready, listeners closed, requests finished, jobs finished, outboxes relayed, data closed.
     /// Answers whether all of it ended within 25 s; what did not is abandoned, and the next start resumes it.
     pub async fn drain(mut self) -> bool {

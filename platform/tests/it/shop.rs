@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use platform::services::order::client::Status;
+use platform::storage::EngineConfig;
 use platform::testing::TestShop;
+use platform::testing::postgres::{self, Cluster};
 use serde_json::{Value, json};
 
 /// Gives a new product with `units` of one SKU to the shop.
@@ -190,4 +192,82 @@ async fn what_was_ordered_is_there_after_a_restart() {
     );
     let (status, again) = shop.place(&TestShop::order_of(cart), "keep").await;
     assert_eq!((status, &again["id"]), (StatusCode::CREATED, &placed["id"]));
+}
+
+/// Buys with one key until the shop says what became of it, as a patient client does.
+async fn insist(shop: &TestShop, sku: &str, name: String) -> String {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut cart = None;
+    loop {
+        if cart.is_none() {
+            let nobody = shop.client.anonymous();
+            if let Ok(made) = shop.client.orders.create_cart(&nobody).await
+                && shop.client.orders.set_line(&nobody, made.id, sku, 1).await.is_ok()
+            {
+                cart = Some(made.id);
+            }
+        }
+        if let Some(cart) = cart {
+            let (status, body) = shop.place(&TestShop::order_of(cart), &name).await;
+            if status == StatusCode::CREATED || status == StatusCode::ACCEPTED {
+                return body["id"].as_str().expect("an id").to_owned();
+            }
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        }
+        assert!(Instant::now() < deadline, "{name} was never placed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_crashes_under_load_and_every_order_is_there_once() {
+    let mut cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            let required = std::env::var(postgres::REQUIRE).is_ok_and(|value| value == "1");
+            assert!(!required, "PostgreSQL is required and cannot be had: {error}");
+            eprintln!("skipped: {error}");
+            return;
+        }
+    };
+    let url = cluster.create_database().await.expect("a database");
+    let shop =
+        TestShop::start_with(|config| config.engine = EngineConfig::Postgres { url, connections_max: 16 })
+            .await;
+    stock(&shop, "CRASH-1", 1_000, 700).await;
+    let buyers = (0..60).map(|at| insist(&shop, "CRASH-1", format!("crash-{at}")));
+    let crash = async {
+        while captured(&shop).await < 5 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::task::spawn_blocking(move || cluster.crash_and_restart().map(|()| cluster))
+            .await
+            .expect("a thread")
+            .expect("the database is back")
+    };
+    let (placed, _cluster) = tokio::join!(futures_util::future::join_all(buyers), crash);
+    let admin = shop.admin().await;
+    for id in &placed {
+        let id = id.parse().expect("a uuid");
+        shop.order_when(&admin, id, |order| order.status == Status::Confirmed).await;
+    }
+    assert_eq!(captured(&shop).await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_loses_and_doubles_nothing() {
+    let shop = TestShop::start().await;
+    stock(&shop, "CLOCK-1", 1_000, 700).await;
+    for (at, skew_s) in [0, -3600, 30, -30, 0].into_iter().enumerate() {
+        shop.running.skew_clock(skew_s);
+        for twin in 0..4 {
+            let cart = shop.cart(&[("CLOCK-1", 1)]).await;
+            let key = format!("clock-{at}-{twin}");
+            let (status, first) = shop.place(&TestShop::order_of(cart), &key).await;
+            assert_eq!(status, StatusCode::CREATED, "{first}");
+            let (status, again) = shop.place(&TestShop::order_of(cart), &key).await;
+            assert_eq!((status, &again["id"]), (StatusCode::CREATED, &first["id"]));
+        }
+    }
+    assert_eq!(captured(&shop).await, 20);
 }
