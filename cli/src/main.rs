@@ -6,5 +6,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    platform::app::prefer_small_pages();
     ExitCode::from(shopctl::run(std::env::args_os()).code())
 }

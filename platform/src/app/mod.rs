@@ -5,11 +5,13 @@
 
 mod assemble;
 mod gauges;
+mod memory;
 mod running;
 mod serve;
 mod signals;
 mod start;
 
+pub use memory::prefer_small_pages;
 pub use running::{RunningShop, Vitals};
 pub use serve::{Role, ServeOptions, serve};
 pub use signals::until_told_to_stop;

@@ -114,7 +114,6 @@ impl ServeOptions {
 
 /// Runs `options.roles` in this process. Migrates first when a service is among them.
 pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
-    start::prefer_small_pages();
     let env = Env::system();
     start::make_data_folder(&config)?;
     let telemetry = start::begin_telemetry(&config, &env)?;

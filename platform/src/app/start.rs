@@ -132,7 +132,6 @@ pub async fn up(
     options: UpOptions,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<RunningShop, StartError> {
-    prefer_small_pages();
     let env = Env::system();
     make_data_folder(&config)?;
     let telemetry = begin_telemetry(&config, &env)?;
@@ -233,14 +232,6 @@ pub(super) fn begin_telemetry(config: &ShopConfig, env: &Env) -> Result<Telemetr
     match telemetry.logs().begin(env, wanted.log_level, wanted.log_file.clone()) {
         Ok(()) | Err(LogsError::Begun(_)) => Ok(telemetry),
         Err(LogsError::File { path, source }) => Err(StartError::DataFolder { path, source }),
-    }
-}
-
-/// Asks the kernel for pages of the usual size. The allocator reserves memory in large pieces, and a kernel that backs
-/// them with huge pages makes an idle shop a good third larger than what it uses.
-pub(super) fn prefer_small_pages() {
-    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        tracing::debug!(%error, "the kernel keeps its huge pages");
     }
 }
 

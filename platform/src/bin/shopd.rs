@@ -120,6 +120,7 @@ mod exit {
 }
 
 fn main() -> ExitCode {
+    app::prefer_small_pages();
     match Shopd::parse().verb {
         Verb::Describe { output } => describe(&output),
         Verb::Migrate(data) => run(async move {
