@@ -18,6 +18,8 @@ pub(super) struct News {
     pub(super) seq: i64,
     /// What to answer the buyer, once the checkout is over.
     pub(super) answer: Option<Arc<Answer>>,
+    /// Whether the order rests until the provider is back: nobody need wait for its end.
+    pub(super) rests: bool,
 }
 
 /// The orders that somebody waits for. Cheap to clone.
@@ -42,10 +44,11 @@ impl Hub {
     }
 
     /// Tells whoever waits for `order`.
-    pub(super) fn tell(&self, order: OrderId, seq: i64, answer: Option<Arc<Answer>>) {
+    pub(super) fn tell(&self, order: OrderId, seq: i64, answer: Option<Arc<Answer>>, rests: bool) {
         if let Some(sender) = self.lock().get(&order) {
             sender.send_modify(|news| {
                 news.seq = news.seq.max(seq);
+                news.rests = rests;
                 if answer.is_some() {
                     news.answer = answer;
                 }
@@ -72,6 +75,17 @@ impl Watch {
         }
     }
 
+    /// Waits until the checkout's answer is told, or that the order rests and its answer will take longer.
+    pub(super) async fn answer_or_rest(&mut self) -> Option<Arc<Answer>> {
+        loop {
+            let news = self.news.borrow_and_update().clone();
+            if news.answer.is_some() || news.rests {
+                return news.answer;
+            }
+            self.changed().await;
+        }
+    }
+
     /// Waits until something is told that was not seen yet.
     pub(super) async fn changed(&mut self) {
         if self.news.changed().await.is_err() {
@@ -95,15 +109,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn whoever_waits_for_an_order_that_rests_is_told_at_once() {
+        let hub = Hub::default();
+        let order = uuid::Uuid::from_u128(1).into();
+        let mut watch = hub.watch(order);
+        hub.tell(order, 3, None, true);
+        assert!(watch.answer_or_rest().await.is_none());
+    }
+
+    #[tokio::test]
     async fn an_order_is_forgotten_when_nobody_waits_for_it() {
         let hub = Hub::default();
         let order = uuid::Uuid::from_u128(1).into();
         let (mut one, two) = (hub.watch(order), hub.watch(order));
-        hub.tell(order, 3, None);
+        hub.tell(order, 3, None, false);
         one.changed().await;
         drop(two);
         assert_eq!(hub.lock().len(), 1);
-        hub.tell(order, 4, Some(Arc::new(Answer { status: 201, body: "{}".to_owned() })));
+        hub.tell(order, 4, Some(Arc::new(Answer { status: 201, body: "{}".to_owned() })), false);
         assert_eq!(one.answer().await.status, 201);
         drop(one);
         assert!(hub.lock().is_empty());

@@ -124,7 +124,7 @@ impl Orders {
             self.telemetry.order_reached(after.state.status.as_str());
         }
         self.bus.wake(Topic::Order);
-        self.hub.tell(after.id, after.state.seq, None);
+        self.hub.tell(after.id, after.state.seq, None, false);
         self.runner.wake();
     }
 

@@ -168,7 +168,8 @@ impl Orders {
         Err(Problem::new(Code::Unavailable, "no free order number was found, try again"))
     }
 
-    /// The first of its key: waits for the end, and when that takes too long stores that it was answered 202.
+    /// The first of its key: waits for the end, and when that takes too long, or the order rests until the provider is
+    /// back, stores that it was answered 202.
     async fn first(
         &self,
         ticket: &Ticket,
@@ -176,7 +177,7 @@ impl Orders {
         user: Option<UserId>,
         watch: &mut Watch,
     ) -> Result<Response, Problem> {
-        if let Ok(answer) = tokio::time::timeout(self.config.wait, watch.answer()).await {
+        if let Ok(Some(answer)) = tokio::time::timeout(self.config.wait, watch.answer_or_rest()).await {
             return Ok(self.respond(&answer, id, user));
         }
         let owned = views::one(&self.db, id).await?.ok_or_else(|| Problem::not_found("order"))?;

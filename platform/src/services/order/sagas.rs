@@ -324,7 +324,8 @@ impl Saga for OrderSagas {
         if std::mem::take(&mut work.tells) {
             self.bus.wake(Topic::Order);
         }
-        self.hub.tell(work.order.id, work.order.state.seq, work.answer.take());
+        let rests = status == Status::PaymentQueued;
+        self.hub.tell(work.order.id, work.order.state.seq, work.answer.take(), rests);
     }
 }
 
