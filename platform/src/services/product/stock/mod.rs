@@ -167,20 +167,28 @@ impl Store {
             );
             match self.write(batch).await? {
                 Ok(()) => return Ok(reservation(order_id, ReservationState::Pinned, None)),
-                Err(Refused::By(_)) => match self.held(order_id).await?.map(|held| held.state) {
-                    Some(ReservationState::Committed) => {
-                        return Ok(reservation(order_id, ReservationState::Committed, None));
+                Err(Refused::By(_)) => {
+                    if let Some(committed) = self.settled(order_id).await? {
+                        return Ok(committed);
                     }
-                    Some(state @ (ReservationState::Released | ReservationState::Expired)) => {
-                        return Err(gone(state));
-                    }
-                    Some(ReservationState::Held | ReservationState::Pinned) => {}
-                    None => return Err(missing()),
-                },
+                }
                 Err(Refused::Again(error)) => self.before_another_try(attempt, error).await?,
             }
         }
         Err(too_contended())
+    }
+
+    /// Why a pin or a commit was refused: the units were taken already (answered), or are no longer held (an error).
+    /// Nothing when they are held after all: the act is worth another try.
+    async fn settled(&self, order_id: OrderId) -> Result<Option<Reservation>, Problem> {
+        match self.held(order_id).await?.map(|held| held.state) {
+            Some(ReservationState::Committed) => {
+                Ok(Some(reservation(order_id, ReservationState::Committed, None)))
+            }
+            Some(state @ (ReservationState::Released | ReservationState::Expired)) => Err(gone(state)),
+            Some(ReservationState::Held | ReservationState::Pinned) => Ok(None),
+            None => Err(missing()),
+        }
     }
 
     /// Takes the held units off the shelf.
@@ -190,16 +198,11 @@ impl Store {
             let closing = closing(order_id, ReservationState::Committed, &lines, self.env.now());
             match self.write(closing).await? {
                 Ok(()) => return Ok(reservation(order_id, ReservationState::Committed, None)),
-                Err(Refused::By(_)) => match self.held(order_id).await?.map(|held| held.state) {
-                    Some(ReservationState::Committed) => {
-                        return Ok(reservation(order_id, ReservationState::Committed, None));
+                Err(Refused::By(_)) => {
+                    if let Some(committed) = self.settled(order_id).await? {
+                        return Ok(committed);
                     }
-                    Some(state @ (ReservationState::Released | ReservationState::Expired)) => {
-                        return Err(gone(state));
-                    }
-                    Some(ReservationState::Held | ReservationState::Pinned) => {}
-                    None => return Err(missing()),
-                },
+                }
                 Err(Refused::Again(error)) => self.before_another_try(attempt, error).await?,
             }
         }
