@@ -8,7 +8,7 @@ const ROOMS: &[&[&str]] = &[
     &["args"],
     &["commands"],
     &["context"],
-    &["targets", "walkthroughs", "claims", "bench"],
+    &["targets", "walkthroughs", "claims", "load", "bench"],
     &["config", "output", "wire"],
     &["failure"],
 ];
