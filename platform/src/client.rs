@@ -10,15 +10,25 @@
 //! # }
 //! ```
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::http::{Context, Endpoint, HttpClient};
+use crate::http::operator::Operators;
+pub use crate::http::{Bearer, CallError, Code, Context, Page, Problem};
+use crate::http::{Endpoint, HttpClient};
+pub use crate::secrets::SecretsError;
+use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::notification::client::NotificationClient;
 use crate::services::order::client::OrderClient;
 use crate::services::payment::client::PaymentClient;
 use crate::services::product::client::ProductClient;
 use crate::services::user::client::UserClient;
-use crate::vocabulary::Env;
+pub use crate::services::{
+    notification::client as notification, order::client as order, payment::client as payment,
+    product::client as product, user::client as user,
+};
+use crate::vocabulary::{Env, Role};
 
 /// How long a call may take: above what any route of the gateway allows.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,5 +75,58 @@ impl ShopClient {
     #[must_use]
     pub fn bearing(&self, access_token: &str) -> Context {
         Context { bearer: Some(access_token.into()), ..Context::new(&self.env) }
+    }
+}
+
+/// A shop and the right to run it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    shop: ShopClient,
+    right: Right,
+}
+
+#[derive(Clone, Debug)]
+enum Right {
+    /// Passes are made by whoever can read the shop's secrets, for one use each.
+    Secrets { operators: Operators, name: Arc<str> },
+    /// A token of a member of the staff.
+    Token(Bearer),
+}
+
+impl Operator {
+    /// The operator of the shop that answers at `base_url` and keeps its secrets in `data_dir`. `name` is what the
+    /// audit will call them.
+    pub fn of_folder(base_url: &str, data_dir: &Path, name: &str) -> Result<Self, SecretsError> {
+        let keyring = Secrets::load(&data_dir.join(SECRETS_FILE))?.keyring()?;
+        let right = Right::Secrets { operators: Operators::new(&keyring), name: name.into() };
+        Ok(Self { shop: ShopClient::new(base_url), right })
+    }
+
+    /// The member of the staff of the shop at `base_url` whose access token this is.
+    #[must_use]
+    pub fn with_token(base_url: &str, token: &str) -> Self {
+        Self { shop: ShopClient::new(base_url), right: Right::Token(token.into()) }
+    }
+
+    /// The shop.
+    #[must_use]
+    pub fn shop(&self) -> &ShopClient {
+        &self.shop
+    }
+
+    /// What proves the right, for `Authorization: Bearer …` on routes under `/v1/admin/`: a new pass for `roles` that
+    /// is good for a minute, or the token of staff with the roles that it has. Make one for each request.
+    #[must_use]
+    pub fn bearer(&self, roles: &[Role]) -> Bearer {
+        match &self.right {
+            Right::Secrets { operators, name } => operators.pass(&self.shop.env, name, roles),
+            Right::Token(token) => token.clone(),
+        }
+    }
+
+    /// A request of the operator in these roles: good for one call, or for those of the next minute.
+    #[must_use]
+    pub fn acting(&self, roles: &[Role]) -> Context {
+        Context { bearer: Some(self.bearer(roles)), ..Context::new(&self.shop.env) }
     }
 }

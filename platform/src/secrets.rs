@@ -12,6 +12,9 @@ use sha2::Sha256;
 use crate::http::envelope::Keyring;
 use crate::vocabulary::{Env, OrderId};
 
+/// Where a shop's secrets stand in its data folder.
+pub const SECRETS_FILE: &str = "secrets.json";
+
 /// Why the secrets could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
@@ -108,18 +111,22 @@ impl Secrets {
     /// Reads `path`, or makes new ones and writes them there, durable before this answers, mode 0600.
     pub fn load_or_generate(path: &Path, env: &Env) -> Result<Self, SecretsError> {
         let file = |source| SecretsError::File { path: path.display().to_string(), source };
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                serde_json::from_str(&text).map_err(|_| SecretsError::Invalid(path.display().to_string()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        match Self::load(path) {
+            Err(SecretsError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 let secrets = Self::generate(env);
                 write_durably(path, &serde_json::to_vec_pretty(&secrets).unwrap_or_default())
                     .map_err(file)?;
                 Ok(secrets)
             }
-            Err(error) => Err(file(error)),
+            read => read,
         }
+    }
+
+    /// Reads `path`.
+    pub fn load(path: &Path) -> Result<Self, SecretsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SecretsError::File { path: path.display().to_string(), source })?;
+        serde_json::from_str(&text).map_err(|_| SecretsError::Invalid(path.display().to_string()))
     }
 
     /// The keys of internal calls.

@@ -8,6 +8,7 @@
 
 mod check;
 pub mod local;
+pub mod operator;
 
 pub use check::{Check, Verdict};
 

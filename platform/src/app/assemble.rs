@@ -107,11 +107,6 @@ impl Assembly {
             self.openapi.push(mounted.openapi);
             self.jobs.extend(mounted.jobs);
         }
-        let db = self.capabilities.db.clone();
-        self.capabilities.telemetry.health().register("storage", move || {
-            let db = db.clone();
-            async move { db.read("SELECT 1 AS n", vec![]).await.map(drop).map_err(|error| error.to_string()) }
-        });
         Ok(())
     }
 

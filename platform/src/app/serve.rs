@@ -14,7 +14,7 @@ use super::running::{RunningShop, Stops};
 use super::start::{self, StartError};
 use crate::config::ShopConfig;
 use crate::http::server::{self, ServerLimits};
-use crate::secrets::Secrets;
+use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::{SERVICES, Service};
 use crate::storage::Db;
 use crate::vocabulary::Env;
@@ -117,7 +117,7 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
     let env = Env::system();
     start::make_data_folder(&config)?;
     let telemetry = start::begin_telemetry(&config, &env)?;
-    let secrets_file = options.secrets_file.clone().unwrap_or_else(|| config.data_dir.join("secrets.json"));
+    let secrets_file = options.secrets_file.clone().unwrap_or_else(|| config.data_dir.join(SECRETS_FILE));
     let secrets = Arc::new(Secrets::load_or_generate(&secrets_file, &env)?);
     let mut shop = RunningShop::new(telemetry.clone());
 

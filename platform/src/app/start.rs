@@ -14,7 +14,7 @@ use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
 use crate::http::server::{self, ServerLimits};
 use crate::sandbox::fakepay::{Fakepay, FakepayConfig, FakepayError, FakepaySecrets};
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{SECRETS_FILE, Secrets, SecretsError};
 use crate::services::{SERVICES, order, product, user};
 use crate::storage::{Db, StorageError};
 use crate::telemetry::{LogsError, Telemetry};
@@ -135,7 +135,7 @@ pub async fn up(
     let env = Env::system();
     make_data_folder(&config)?;
     let telemetry = begin_telemetry(&config, &env)?;
-    let secrets = Arc::new(Secrets::load_or_generate(&config.data_dir.join("secrets.json"), &env)?);
+    let secrets = Arc::new(Secrets::load_or_generate(&config.data_dir.join(SECRETS_FILE), &env)?);
     let (listener, url) = listen(config.listen).await?;
     config.notification.shop_url.get_or_insert_with(|| url.clone());
 

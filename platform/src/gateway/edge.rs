@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use super::limits::client_address;
 use crate::config::GatewayConfig;
 use crate::http::server::REQUEST_ID;
-use crate::http::{Bearer, Code, Context, Problem};
+use crate::http::{Bearer, Code, Context, Problem, operator};
 use crate::services::user::tokens::looks_like_a_token;
 use crate::vocabulary::Env;
 
@@ -76,6 +76,8 @@ pub enum Credential {
     None,
     /// An access token of a user.
     Token(String),
+    /// An operator's pass.
+    Pass(String),
     /// Something that only a service can judge: the access token of a guest's order.
     Opaque(Bearer),
 }
@@ -97,6 +99,8 @@ pub fn take_credential(request: &mut Request<Body>) -> Result<Credential, Proble
     }
     let credential = if looks_like_a_token(token) {
         Credential::Token(token.to_owned())
+    } else if token.starts_with(operator::PREFIX) {
+        Credential::Pass(token.to_owned())
     } else if token.len() <= BEARER_BYTES_MAX {
         Credential::Opaque(token.into())
     } else {
@@ -243,6 +247,7 @@ mod tests {
         assert_eq!(taken(None, "/v1/me").expect("fine"), Credential::None);
         assert_eq!(taken(Some("Bearer a.b.c"), "/").expect("fine"), Credential::Token("a.b.c".into()));
         assert_eq!(taken(Some("bearer oat_1"), "/").expect("fine"), Credential::Opaque("oat_1".into()));
+        assert_eq!(taken(Some("Bearer op_x.y"), "/").expect("fine"), Credential::Pass("op_x.y".into()));
         let query = taken(None, "/v1/orders/1?x=1&access_token=oat_1").expect("fine");
         assert_eq!(query, Credential::Opaque("oat_1".into()));
         let long = format!("Bearer {}", "x".repeat(300));

@@ -34,6 +34,7 @@ use self::tokens::Tokens;
 use crate::capabilities::Capabilities;
 use crate::config::GatewayConfig;
 use crate::http::extract::{self, BODY_BYTES_MAX};
+use crate::http::operator::{Operators, PassError};
 use crate::http::server::{bounded, name_request};
 use crate::http::{Code, Context, Problem, standing};
 use crate::manifest::RouteClass;
@@ -46,6 +47,8 @@ use crate::vocabulary::{Env, Identity};
 pub const NAME: &str = "gateway";
 /// Signing in must not fail for the token of the session before.
 const WITHOUT_TOKEN: &str = "/v1/auth";
+/// An operator's pass is for running the shop, not for shopping.
+const WITH_PASS: &str = "/v1/admin/";
 
 /// The gateway, before its pages are known.
 #[derive(Clone)]
@@ -55,6 +58,8 @@ pub struct Gateway {
     telemetry: Telemetry,
     routes: Arc<Routes>,
     tokens: Tokens,
+    /// None when the secrets hold no key to check a pass with: then nobody has one.
+    operators: Option<Operators>,
     metrics_public: bool,
 }
 
@@ -69,6 +74,7 @@ impl Gateway {
             telemetry: capabilities.telemetry.clone(),
             routes: Arc::new(Routes::new(services, |name| capabilities.endpoint(name))),
             tokens: Tokens::new(user, &capabilities.env),
+            operators: capabilities.secrets.keyring().ok().map(|keyring| Operators::new(&keyring)),
             metrics_public: capabilities.config.metrics_public,
         }
     }
@@ -243,7 +249,12 @@ impl Door {
         match edge::take_credential(&mut request) {
             Ok(Credential::None) => {}
             Ok(Credential::Opaque(bearer)) => context.bearer = Some(bearer),
-            Ok(Credential::Token(_)) | Err(_) if target.prefix.starts_with(WITHOUT_TOKEN) => {}
+            Ok(Credential::Token(_) | Credential::Pass(_)) | Err(_)
+                if target.prefix.starts_with(WITHOUT_TOKEN) => {}
+            Ok(Credential::Pass(pass)) => {
+                let identity = self.operator(&pass, &target.prefix).map_err(challenge)?;
+                context.identity = Some(Arc::new(identity));
+            }
             Ok(Credential::Token(token)) => match self.gateway.tokens.identity(&token).await {
                 Ok(identity) => context.identity = Some(identity),
                 Err(problem) => return Err(challenge(problem)),
@@ -260,6 +271,20 @@ impl Door {
             limits::tell(response.headers_mut(), &decision);
         }
         Ok(response)
+    }
+
+    /// Whose pass it is, where a pass is taken.
+    fn operator(&self, pass: &str, prefix: &str) -> Result<Identity, Problem> {
+        let gateway = &self.gateway;
+        let known = gateway.operators.as_ref().ok_or(PassError::Forged);
+        let identity = known
+            .and_then(|operators| operators.identity(pass, gateway.env.now()))
+            .map_err(|error| Problem::new(Code::Unauthenticated, format!("{error}, make a new one")))?;
+        if prefix.starts_with(WITH_PASS) {
+            Ok(identity)
+        } else {
+            Err(Problem::new(Code::Forbidden, format!("an operator's pass opens {WITH_PASS} only")))
+        }
     }
 
     /// The rate limit, and the size of the body.

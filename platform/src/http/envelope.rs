@@ -66,7 +66,25 @@ impl Keyring {
         fit.then(|| Self { keys: keys.into() })
     }
 
-    fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    /// The key that signs, with its id.
+    pub(super) fn first(&self) -> &(String, Vec<u8>) {
+        &self.keys[0]
+    }
+
+    /// The key with this id.
+    pub(super) fn find(&self, id: &str) -> Option<&[u8]> {
+        self.keys.iter().find(|(known, _)| known == id).map(|(_, key)| key.as_slice())
+    }
+
+    /// The same ids, each with a key that is good for `purpose` and tells nothing of the one it was made from.
+    pub(super) fn derived(&self, purpose: &[u8]) -> Self {
+        let derive = |(id, key): &(String, Vec<u8>)| {
+            (id.clone(), Self::mac(key, purpose).finalize().into_bytes().to_vec())
+        };
+        Self { keys: self.keys.iter().map(derive).collect() }
+    }
+
+    pub(super) fn mac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
         mac.update(message);
         mac

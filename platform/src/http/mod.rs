@@ -9,6 +9,7 @@ pub mod context;
 pub mod endpoint;
 pub mod envelope;
 pub mod extract;
+pub mod operator;
 pub mod page;
 pub mod problem;
 pub mod server;

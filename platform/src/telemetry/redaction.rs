@@ -13,7 +13,7 @@ pub const REDACTED: &str = "[redacted]";
 pub enum Finding {
     /// A payment card's number: 13 to 19 digits of a card network that pass the Luhn check.
     CardNumber,
-    /// A signed token (`eyJ….….…`).
+    /// A signed token (`eyJ….….…`), or an operator's pass (`op_….…`).
     Token,
     /// A key with a known prefix (`sk_test_…`, `whsec_…`).
     Key,
@@ -95,7 +95,7 @@ fn next_finding(text: &str, from: usize) -> Option<Found> {
         let starts_word = at == 0 || !is_word(bytes[at - 1]);
         let found = match bytes[at] {
             b'2'..=b'6' if starts_word => card_number(bytes, at),
-            b'e' if starts_word => token(bytes, at),
+            b'e' | b'o' if starts_word => token(bytes, at),
             b's' | b'r' | b'w' if starts_word => key(bytes, at),
             b'B' | b'b' if starts_word => bearer(bytes, at),
             b':' => url_password(bytes, at),
@@ -156,14 +156,16 @@ fn passes_luhn(digits: &[u8]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Three base64url parts, the first of which is a JSON object.
+/// Base64url parts, the first of which is a JSON object: three of a token, two of an operator's pass.
 fn token(bytes: &[u8], begin: usize) -> Option<Found> {
-    if !bytes[begin..].starts_with(b"eyJ") {
-        return None;
-    }
+    let dots_min = match &bytes[begin..] {
+        rest if rest.starts_with(b"eyJ") => 2,
+        rest if rest.starts_with(b"op_eyJ") => 1,
+        _ => return None,
+    };
     let end = run_end(bytes, begin, is_word);
     let dots = bytes[begin..end].iter().filter(|byte| **byte == b'.').count();
-    (dots >= 2).then_some(Found { begin, end, what: Finding::Token })
+    (dots >= dots_min).then_some(Found { begin, end, what: Finding::Token })
 }
 
 fn key(bytes: &[u8], begin: usize) -> Option<Found> {
@@ -211,6 +213,7 @@ mod tests {
             ("5555-5555-5555-4444", "[redacted]"),
             ("Authorization: Bearer abcdefghijkl0123==", "Authorization: Bearer [redacted]"),
             ("jwt=eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt=[redacted] end"),
+            ("pass op_eyJrZXlfaWQiOiJrMSJ9.c2ln end", "pass [redacted] end"),
             ("key sk_test_51Habcdefghij used", "key [redacted] used"),
             ("whsec_abcdefghijklmnop", "[redacted]"),
             ("postgres://shop:hunter2@db:5432/shop", "postgres://shop:[redacted]@db:5432/shop"),

@@ -4,6 +4,9 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
+use platform::http::operator::Operators;
+use platform::secrets::Secrets;
+use platform::vocabulary::Role;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -227,4 +230,32 @@ async fn roles_taken_away_are_gone_before_the_token_ends() {
         front.get_as(token, "/v1/admin/users").await.status == StatusCode::UNAUTHORIZED
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_operators_pass_runs_the_shop_for_a_minute_and_buys_nothing() {
+    let front = Front::new().await;
+    let operators = Operators::new(&front.capabilities.secrets.keyring().unwrap());
+    let pass = operators.pass(&front.capabilities.env, "operator ada", &[Role::Ops, Role::Admin]);
+    let seen = front.get_as(pass.expose(), "/v1/admin/echo").await.json();
+    assert_eq!((&seen["user"], &seen["bearer"]), (&json!("operator ada"), &Value::Null));
+    assert!(!seen["headers"].as_array().unwrap().contains(&json!("authorization")));
+    let own = front.get_as(pass.expose(), "/v1/me").await;
+    assert_eq!((own.status, own.code().as_str()), (StatusCode::FORBIDDEN, "forbidden"));
+    assert_eq!(front.get_as(pass.expose(), "/v1/admin/users").await.code(), "forbidden", "not an admin");
+    assert!((front.verify)(pass.expose().to_owned()).await.is_none(), "the pages take none");
+    front.clock.advance(Duration::from_secs(60));
+    let ended = front.get_as(pass.expose(), "/v1/admin/echo").await;
+    assert_eq!((ended.status, ended.code().as_str()), (StatusCode::UNAUTHORIZED, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn a_pass_of_another_shop_opens_nothing() {
+    let (front, other) = (Front::new().await, Secrets::generate(&Env::system()));
+    let operators = Operators::new(&other.keyring().unwrap());
+    let pass = operators.pass(&front.capabilities.env, "operator", &[Role::Ops]);
+    for token in [pass.expose(), "op_", "op_eyJ9.x"] {
+        let answer = front.get_as(token, "/v1/admin/echo").await;
+        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::UNAUTHORIZED, "unauthenticated"));
+    }
 }
