@@ -26,5 +26,6 @@ pub mod services;
 pub mod storage;
 pub mod telemetry;
 pub mod testing;
+pub mod verify;
 pub mod vocabulary;
 pub mod web;

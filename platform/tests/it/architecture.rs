@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the top down. A room may know the rooms below it and, among those of one row, only itself.
 const FLOORS: &[&[&str]] = &[
     &["app", "client", "testing"],
-    &["gateway", "web", "sandbox", "services"],
+    &["gateway", "web", "sandbox", "services", "verify"],
     &["saga"],
     &["capabilities"],
     &["manifest", "secrets", "config"],
@@ -24,6 +24,13 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("gateway", "web", "the gateway serves the pages"),
     ("web", "services", "the pages show what the services' clients answer"),
+    ("web", "verify", "the operator's page runs the checks and shows what they found"),
+    (
+        "verify",
+        "services",
+        "orders are replayed by the order service's own rules, and payments compared by the payment service's",
+    ),
+    ("verify", "sandbox", "the provider's statement is one side of the comparison"),
     ("testing", "app", "a test shop is a whole shop"),
     ("testing", "client", "a test shop is driven as clients drive it"),
     ("bus", "storage", "the embedded bus lives in the database"),

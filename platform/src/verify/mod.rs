@@ -1,0 +1,5 @@
+//! Whether the shop keeps its promises.
+//!
+//! * [`journal`]: what clients were promised, written down by the clients.
+
+pub mod journal;
