@@ -4,6 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use platform::vocabulary::Timestamp;
+use platform::vocabulary::clock::since;
+
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span(Duration);
@@ -41,6 +44,21 @@ impl fmt::Display for Span {
     }
 }
 
+/// A length of time to the second, as a person says it.
+pub(super) fn told(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// How far `at` lies from `now`, as a person says it: `in 4 s`, `2 min 5 s ago`.
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
+    if at > now { format!("in {}", told(since(now, at))) } else { format!("{} ago", told(since(at, now))) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +71,19 @@ mod tests {
         for text in ["", "30", "s", "1.5s", "-1s", "9999999999999999999h", "3 s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_span_is_told_in_its_two_largest_units() {
+        let told = |seconds| told(Duration::from_secs(seconds));
+        assert_eq!([told(5), told(65), told(7265)], ["5 s", "1 min 5 s", "2 h 1 min"]);
+    }
+
+    #[test]
+    fn a_moment_is_told_from_now() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        assert_eq!(relative(at(104), at(100)), "in 4 s");
+        assert_eq!(relative(at(100), at(165)), "1 min 5 s ago");
+        assert_eq!(relative(at(100), at(100)), "0 s ago");
     }
 }

@@ -4,9 +4,11 @@
 //! A file with its `Args` and `run`, a line in [`Command`] and one in each of its two matches.
 
 mod bench;
+mod breaker;
 mod claims;
 mod completion;
 mod config;
+mod dlq;
 mod doctor;
 mod down;
 mod duration;
@@ -14,6 +16,8 @@ mod help;
 mod logs;
 mod man;
 mod open;
+mod place;
+mod saga;
 mod status;
 mod up;
 mod version;
@@ -37,6 +41,15 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Open a page of the shop in the browser
     Open(open::OpenArgs),
+    /// See and run the work behind the orders
+    #[command(subcommand)]
+    Saga(saga::SagaCommand),
+    /// See and move messages that nobody could handle
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
+    /// See and turn the circuit breakers in front of the payment provider
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
     /// Look for what would keep a shop from running
     Doctor(doctor::DoctorArgs),
     /// Tell and run the stories of the shop
@@ -71,6 +84,9 @@ impl Command {
             Self::Status(_) => "status".into(),
             Self::Logs(_) => "logs".into(),
             Self::Open(_) => "open".into(),
+            Self::Saga(command) => format!("saga {}", command.word()),
+            Self::Dlq(command) => format!("dlq {}", command.word()),
+            Self::Breaker(command) => format!("breaker {}", command.word()),
             Self::Doctor(_) => "doctor".into(),
             Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
             Self::Claims(command) => format!("claims {}", command.word()),
@@ -94,6 +110,9 @@ impl Command {
             Self::Status(args) => return status::run(&args, context),
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
+            Self::Saga(command) => saga::run(command, context)?,
+            Self::Dlq(command) => dlq::run(command, context)?,
+            Self::Breaker(command) => breaker::run(command, context)?,
             Self::Doctor(args) => doctor::run(args, context)?,
             Self::Walkthrough(command) => walkthrough::run(command, context)?,
             Self::Claims(command) => claims::run(command, context)?,

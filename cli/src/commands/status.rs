@@ -7,6 +7,7 @@ use clap::Args;
 use platform::vocabulary::clock::since;
 use serde_json::{Value, json};
 
+use super::duration::told;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Progress, Report};
@@ -143,25 +144,9 @@ fn line(seen: &Seen) -> String {
     format!("{state} · {url} · {}", seen.figures.line())
 }
 
-/// A length of time to the second, as a person says it.
-fn told(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_is_told_in_its_two_largest_units() {
-        let told = |seconds| told(Duration::from_secs(seconds));
-        assert_eq!([told(5), told(65), told(7265)], ["5 s", "1 min 5 s", "2 h 1 min"]);
-    }
 
     #[test]
     fn only_what_is_not_ready_is_named() {

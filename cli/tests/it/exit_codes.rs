@@ -1,5 +1,5 @@
 //! Each exit code that a command of today can end with, produced. 7, 13, 130 and 143 are in `up.rs`, beside
-//! what else happens then; 1 is what no test may ever see.
+//! what else happens then.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -10,6 +10,43 @@ use crate::shopctl::Project;
 #[test]
 fn ok_0() {
     assert_eq!(Project::new().run("version").code, 0);
+}
+
+/// A shop that breaks while it answers is nobody's mistake.
+#[test]
+fn internal_1_is_a_bug_and_names_the_request() {
+    let problem = r#"{"type":"about:blank#internal","title":"Something went wrong on our side","status":500,"detail":"look into the logs","code":"internal","request_id":"req_77"}"#;
+    let url = answering(move |_| ("500 Internal Server Error", problem));
+    let ran = Project::new().variable("SHOPCTL_TOKEN", "x").run(&format!("breaker list --url {url}"));
+    assert_eq!(ran.code, 1, "{}", ran.picture());
+    assert!(ran.stderr.contains("look into the logs") && ran.stderr.contains("req_77"), "{}", ran.picture());
+}
+
+#[test]
+fn auth_5_is_a_token_that_is_not_there_or_not_good() {
+    let problem = r#"{"type":"about:blank#unauthenticated","title":"Sign in first","status":401,"detail":"the access token has expired","code":"unauthenticated","request_id":"req_77"}"#;
+    let url = answering(move |_| ("401 Unauthorized", problem));
+    let without = Project::new().run(&format!("breaker list --url {url}"));
+    let expired = Project::new().variable("SHOPCTL_TOKEN", "x").run(&format!("breaker list --url {url}"));
+    assert_eq!((without.code, expired.code), (5, 5), "{}{}", without.picture(), expired.picture());
+    assert!(expired.stderr.contains("the access token has expired"), "{}", expired.picture());
+}
+
+/// Answers every request on a listener of its own as `answer` says: (status line, body).
+fn answering(answer: impl Fn(&[u8]) -> (&'static str, &'static str) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a caller");
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).expect("a request");
+            let (status, body) = answer(&request[..length]);
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}", body.len());
+            write!(stream, "{head}\r\n\r\n{body}").ok();
+        }
+    });
+    url
 }
 
 #[test]
@@ -40,23 +77,14 @@ fn unreachable_6() {
 /// A process that holds the data folder, answers, and says that it is not ready: this test.
 #[test]
 fn degraded_12_is_a_shop_that_lives_and_is_not_ready() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a caller");
-            let mut request = [0; 1024];
-            let length = stream.read(&mut request).expect("a request");
-            let is_metrics = request[..length].starts_with(b"GET /metrics");
-            let (status, body) = if is_metrics {
-                ("200 OK", "# TYPE orders counter\n")
-            } else {
-                (
-                    "503 Service Unavailable",
-                    r#"{"status":"not_ready","checks":[{"name":"storage","ok":false,"reason":"no answer"}]}"#,
-                )
-            };
-            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).ok();
+    let url = answering(|request| {
+        if request.starts_with(b"GET /metrics") {
+            ("200 OK", "# TYPE orders counter\n")
+        } else {
+            (
+                "503 Service Unavailable",
+                r#"{"status":"not_ready","checks":[{"name":"storage","ok":false,"reason":"no answer"}]}"#,
+            )
         }
     });
     let project = Project::new();

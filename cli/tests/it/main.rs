@@ -7,6 +7,7 @@ mod exit_codes;
 mod help;
 mod json;
 mod kills;
+mod operator;
 mod running;
 mod shopctl;
 mod stories;

@@ -79,7 +79,8 @@ impl Operators {
         Bearer::from(format!("{PREFIX}{text}.{}", URL_SAFE_NO_PAD.encode(mac)).as_str())
     }
 
-    /// Whose pass it is at the time `now`. The identity is nobody's account: `name` stands where an e-mail would.
+    /// Whose pass it is at the time `now`. The identity is nobody's account: its id is nil, and the name stands where an
+    /// e-mail would.
     pub fn identity(&self, pass: &str, now: Timestamp) -> Result<Identity, PassError> {
         let forged = PassError::Forged;
         if pass.len() > BYTES_MAX {

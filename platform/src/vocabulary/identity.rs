@@ -56,15 +56,21 @@ impl FromStr for Role {
 /// A user whose token was verified by the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The user.
+    /// The user; nil for an operator, who has no account.
     pub user_id: UserId,
-    /// The user's e-mail as it was when the token was made.
+    /// The user's e-mail as it was when the token was made; an operator's name.
     pub email: String,
     /// What the user may do.
     pub roles: Vec<Role>,
 }
 
 impl Identity {
+    /// Who it is in an audit: the user's id, or the name of an operator, who has no account.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        if self.user_id.uuid().is_nil() { self.email.clone() } else { self.user_id.to_string() }
+    }
+
     /// Whether the user holds `role`, or is an admin.
     #[must_use]
     pub fn is(&self, role: Role) -> bool {

@@ -34,6 +34,7 @@ const REASON_CHARS_MAX: usize = 500;
         set_preferences,
         queues::queues,
         queues::dead_letters,
+        queues::dead_letter,
         queues::redrive,
         queues::discard
     ),
@@ -65,6 +66,7 @@ pub(super) fn router(service: Notifications) -> Router {
         .route("/v1/me/notifications", get(preferences).put(set_preferences))
         .route("/v1/admin/queues", get(queues::queues))
         .route("/v1/admin/dlq", get(queues::dead_letters))
+        .route("/v1/admin/dlq/{id}", get(queues::dead_letter))
         .route("/v1/admin/dlq/redrive", post(queues::redrive))
         .route("/v1/admin/dlq/discard", post(queues::discard))
         .fallback(no_such_route)

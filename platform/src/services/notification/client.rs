@@ -284,6 +284,11 @@ impl NotificationClient {
         self.endpoint.call(context, Method::GET, &with_query("/v1/admin/dlq", query), NO_BODY).await
     }
 
+    /// Operators: one dead letter.
+    pub async fn dead_letter(&self, context: &Context, id: Uuid) -> Result<DeadLetter, CallError> {
+        self.endpoint.call(context, Method::GET, &format!("/v1/admin/dlq/{id}"), NO_BODY).await
+    }
+
     /// Operators: puts dead letters back into their queues.
     pub async fn redrive(
         &self,

@@ -8,7 +8,7 @@ use super::api::{checked_reason, cursor_of};
 use super::client::{DeadLetter, DeadLetterAction, DeadLetterQuery, DeadLettersMoved, Outbox, Queue, Queues};
 use super::store::{self, Deed};
 use crate::bus::{self, DeadLetterFilter};
-use crate::http::{Context, Json, Page, PageQuery, Problem, Query, SignedIn};
+use crate::http::{Context, Json, Page, PageQuery, Path, Problem, Query, SignedIn};
 use crate::storage::Batch;
 use crate::vocabulary::Role;
 
@@ -67,6 +67,24 @@ pub(super) async fn dead_letters(
     let letters = service.bus.dead_letters(&filter, after, limit + 1).await?;
     let letters = letters.into_iter().map(DeadLetter::from).collect();
     Ok(Json(Page::cut(letters, limit, |letter: &DeadLetter| letter.id.to_string())))
+}
+
+/// One dead letter.
+#[utoipa::path(get, path = "/v1/admin/dlq/{id}", tag = "queues",
+    params(("id" = uuid::Uuid, Path, description = "the letter")),
+    responses(
+        (status = 200, description = "The letter", body = DeadLetter),
+        (status = 404, description = "It was put back or given up, or never was"),
+    ))]
+pub(super) async fn dead_letter(
+    State(service): State<Notifications>,
+    user: SignedIn,
+    Path(id): Path<uuid::Uuid>,
+) -> Result<Json<DeadLetter>, Problem> {
+    user.with_any(OPERATORS)?;
+    let filter = DeadLetterFilter { ids: vec![id], ..DeadLetterFilter::default() };
+    let letter = service.bus.dead_letters(&filter, None, 1).await?.pop();
+    Ok(Json(letter.ok_or_else(|| Problem::not_found("dead letter"))?.into()))
 }
 
 impl From<bus::DeadLetter> for DeadLetter {

@@ -16,7 +16,7 @@ use crate::bus::{Bus, outbox};
 use crate::http::Context;
 use crate::storage::{Batch, Db, StorageError, Value};
 use crate::vocabulary::{
-    AttemptId, Env, Event, EventId, Money, OrderId, PaymentId, RefundId, Timestamp, Topic, clock,
+    AttemptId, Env, Event, EventId, Identity, Money, OrderId, PaymentId, RefundId, Timestamp, Topic, clock,
 };
 
 /// The outbox.
@@ -354,8 +354,7 @@ impl Store {
         before: &str,
     ) -> Result<(), StorageError> {
         let now = self.env.now();
-        let actor =
-            context.identity.as_deref().map_or_else(|| "shop".to_owned(), |who| who.user_id.to_string());
+        let actor = context.identity.as_deref().map_or_else(|| "shop".to_owned(), Identity::actor);
         let mut batch = Batch::new();
         batch.run(
             "INSERT INTO payment_breakers (name, held_open, reason, actor, at) VALUES ($1, $2, $3, $4, $5)

@@ -263,7 +263,7 @@ impl Store {
             vec![
                 self.env.uuid().into(),
                 self.env.now().into(),
-                author.identity.user_id.to_string().into(),
+                author.identity.actor().into(),
                 action.into(),
                 subject.into(),
                 Value::from(before),

@@ -17,7 +17,7 @@ use crate::bus::Bus;
 use crate::bus::outbox;
 use crate::http::Context;
 use crate::storage::{Batch, Db, StorageError};
-use crate::vocabulary::{Env, Event, Topic, UserId};
+use crate::vocabulary::{Env, Event, Identity, Topic, UserId};
 
 /// The outbox of the service.
 pub const OUTBOX: &str = "user_outbox";
@@ -82,8 +82,7 @@ impl Store {
         before: serde_json::Value,
         after: serde_json::Value,
     ) {
-        let actor =
-            context.identity.as_deref().map_or_else(|| "shop".to_owned(), |who| who.user_id.to_string());
+        let actor = context.identity.as_deref().map_or_else(|| "shop".to_owned(), Identity::actor);
         batch.one(
             "audit",
             "INSERT INTO user_audit (id, at, actor, action, subject, before, after, request_id)
