@@ -149,7 +149,7 @@ where
                 self.bury(delivery, reason).await?;
                 continue;
             }
-            match serde_json::from_value::<Event>(delivery.body.clone()) {
+            match serde_json::from_str::<Event>(&delivery.body) {
                 Ok(event) => events.push((delivery, event)),
                 Err(error) => self.bury(delivery, format!("malformed event: {error}")).await?,
             }

@@ -12,7 +12,7 @@ use super::{
     BusFaults, CLAIM, DeadLetter, DeadLetterFilter, Delivery, INBOX, MARK, Outgoing, QueueHealth, QueueSpec,
     Transport,
 };
-use crate::storage::{Batch, Db, Expect, Row, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, JsonText, Row, StorageError, Value};
 use crate::vocabulary::{Env, clock};
 
 pub(super) struct Embedded {
@@ -214,7 +214,7 @@ impl Transport for Embedded {
                 kind: "injected".to_owned(),
                 aggregate: self.env.uuid(),
                 aggregate_seq: 1,
-                body,
+                body: JsonText::of(&body),
             };
             let mut batch = Batch::new();
             batch.insert_many(SEND, vec![self.message(&queue, &event, Duration::ZERO)], "");
@@ -370,7 +370,7 @@ fn delivery(row: &Row, receipt: Uuid) -> Result<Delivery, StorageError> {
         aggregate: row.get("aggregate")?,
         aggregate_seq: row.get("aggregate_seq")?,
         receives: row.get::<i64>("receives")? + 1,
-        body: row.get("body")?,
+        body: row.get::<JsonText>("body")?.0,
     })
 }
 

@@ -103,7 +103,7 @@ pub struct Delivery {
     /// How often it was received, this time included.
     pub receives: i64,
     /// The event as JSON; may be malformed.
-    pub body: serde_json::Value,
+    pub body: String,
 }
 
 /// What every bus does. Implementation: [`embedded`].

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Bus;
 use super::waiting::{Pause, SWEEP_ROWS, sweep_every};
-use crate::storage::{Batch, Row, StorageError, Value};
+use crate::storage::{Batch, JsonText, Row, StorageError, Value};
 use crate::vocabulary::{Event, Timestamp, Topic, clock};
 
 /// The most events that one batch publishes.
@@ -108,7 +108,21 @@ pub struct Outgoing {
     /// Its place among the aggregate's events.
     pub aggregate_seq: i64,
     /// The event as JSON.
-    pub body: serde_json::Value,
+    pub body: JsonText,
+}
+
+/// A [`crate::vocabulary::Event`] as it is told: its facts pass through as they were written.
+#[derive(serde::Serialize)]
+struct Told<'row> {
+    id: Uuid,
+    topic: &'row str,
+    kind: &'row str,
+    aggregate: Uuid,
+    aggregate_seq: i64,
+    at: Timestamp,
+    request_id: Option<String>,
+    traceparent: Option<String>,
+    data: &'row serde_json::value::RawValue,
 }
 
 impl Outgoing {
@@ -118,16 +132,18 @@ impl Outgoing {
         let kind: String = row.get("kind")?;
         let aggregate: Uuid = row.get("aggregate")?;
         let aggregate_seq: i64 = row.get("aggregate_seq")?;
-        let body = serde_json::json!({
-            "id": id,
-            "topic": topic,
-            "kind": kind,
-            "aggregate": aggregate,
-            "aggregate_seq": aggregate_seq,
-            "at": row.get::<Timestamp>("at")?,
-            "request_id": row.get::<Option<String>>("request_id")?,
-            "traceparent": row.get::<Option<String>>("traceparent")?,
-            "data": row.get::<serde_json::Value>("payload")?,
+        let JsonText(data) = row.get("payload")?;
+        let body = JsonText::of(&Told {
+            id,
+            topic: &topic,
+            kind: &kind,
+            aggregate,
+            aggregate_seq,
+            at: row.get("at")?,
+            request_id: row.get("request_id")?,
+            traceparent: row.get("traceparent")?,
+            data: serde_json::from_str(&data)
+                .map_err(|error| StorageError::Invalid(format!("event {id} holds no JSON: {error}")))?,
         });
         Ok(Self { id, topic, kind, aggregate, aggregate_seq, body })
     }
@@ -308,7 +324,7 @@ mod tests {
             kind: "order_placed".to_owned(),
             aggregate: Uuid::from_u128(aggregate),
             aggregate_seq: seq,
-            body: serde_json::json!({}),
+            body: JsonText("{}".to_owned()),
         }
     }
 

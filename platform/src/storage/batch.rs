@@ -27,7 +27,7 @@ pub struct Statement {
 }
 
 /// Each length is a prepared statement of its own in every connection, so only these are made.
-const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+const ROWS_AT_ONCE: [usize; 6] = [64, 16, 4, 3, 2, 1];
 
 fn insert_sql(insert: &str, rows: &[Vec<Value>], tail: &str) -> String {
     let mut sql = String::with_capacity(insert.len() + tail.len() + rows.len() * 32);

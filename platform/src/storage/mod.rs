@@ -24,4 +24,4 @@ pub use batch::{Batch, Expect, Statement};
 pub use engine::{Db, Dialect, Engine, EngineConfig, StorageError, StorageHealth};
 pub use faults::{FaultRule, FaultSwitch, StorageFault};
 pub use migrations::Migration;
-pub use value::{FromValue, Kind, Row, Value};
+pub use value::{FromValue, JsonText, Kind, Row, Value};

@@ -1,10 +1,14 @@
 //! SQLite: one file, one writer thread that commits many batches per fsync, and a few readers.
 //!
-//! The writer takes whatever batches wait, runs each within a savepoint of one transaction, commits once, and only
-//! then answers. A batch is handed over whole, so a caller that goes away cannot leave half of it behind.
+//! The writer takes whatever batches wait, runs them in one transaction, commits once, and only then answers. A batch
+//! is handed over whole, so a caller that goes away cannot leave half of it behind. A batch that fails must not take
+//! its neighbours along: then the transaction is rolled back and run again with a savepoint around each batch. Most
+//! groups have no such batch, and a savepoint costs a copy of every page that is touched after it; so savepoints
+//! are set only in the group that failed and the next few.
 
 mod cells;
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -26,6 +31,11 @@ const GROUP_MAX: usize = 256;
 const QUEUE_MAX: u64 = 8_192;
 const READERS_MAX: usize = 4;
 const STATEMENTS_CACHED: usize = 256;
+/// In KiB when negative, as SQLite wants it. The operating system caches the file too; this only saves a copy.
+const READER_CACHE_KIB: i64 = -2_048;
+const WRITER_CACHE_KIB: i64 = -8_192;
+/// How many groups are run with savepoints after one in which a batch failed.
+const GROUPS_WATCHED: u32 = 32;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Answer<T> = oneshot::Sender<Result<T, StorageError>>;
@@ -79,7 +89,9 @@ impl Sqlite {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE).map_err(|error| cannot(&error))?;
         let (writer, jobs) = mpsc::channel();
         let told = Arc::clone(&counters);
-        spawn("sqlite-writer".to_owned(), move || Writer { connection, counters: told }.run(jobs))?;
+        connection.pragma_update(None, "cache_size", WRITER_CACHE_KIB).map_err(|error| cannot(&error))?;
+        let writer_of = move || Writer { connection, counters: told, watched: Cell::new(0) }.run(jobs);
+        spawn("sqlite-writer".to_owned(), writer_of)?;
 
         let (readers, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
@@ -193,8 +205,9 @@ fn connect(path: &Path, extra: OpenFlags) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    // In KiB when negative. The operating system caches the file too; this only saves it a copy.
-    connection.pragma_update(None, "cache_size", -2_048)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE_KIB)?;
+    // Else a statement whose parameter meets the condition of a partial index is prepared anew at every run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A checkpoint syncs the whole file, so it pays to let the log grow to 16 MiB first.
     connection.pragma_update(None, "wal_autocheckpoint", 4_096)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
@@ -202,9 +215,21 @@ fn connect(path: &Path, extra: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// How it went with one batch of a transaction.
+enum Ran {
+    /// It was written, or it failed and left nothing behind.
+    Outcome(Result<Vec<u64>, StorageError>),
+    /// It failed and may have left something behind: all batches have to be run again.
+    Again,
+    /// The whole transaction is lost.
+    Lost(StorageError),
+}
+
 struct Writer {
     connection: Connection,
     counters: Arc<Counters>,
+    /// How many more groups get a savepoint around each batch.
+    watched: Cell<u32>,
 }
 
 impl Writer {
@@ -258,39 +283,62 @@ impl Writer {
 
     /// Runs `batches` in one transaction, each standing or falling by itself.
     fn group(&self, batches: &[Batch]) -> Vec<Result<Vec<u64>, StorageError>> {
+        let watched = self.watched.get();
+        self.watched.set(watched.saturating_sub(1));
+        if watched == 0
+            && let Some(outcomes) = self.transaction(batches, Self::unwatched)
+        {
+            return outcomes;
+        }
+        self.transaction(batches, Self::within_savepoint).unwrap_or_else(|| {
+            let why = StorageError::Unavailable("the transaction was given up".to_owned());
+            vec![Err(why); batches.len()]
+        })
+    }
+
+    /// One transaction over `batches`, each run by `one`. None when `one` wants all of them run again.
+    fn transaction(
+        &self,
+        batches: &[Batch],
+        one: impl Fn(&Self, &Batch, bool) -> Ran,
+    ) -> Option<Vec<Result<Vec<u64>, StorageError>>> {
         // What one batch saw of another no longer holds once the transaction is gone, so all share its fate.
-        let all = |error: StorageError| vec![Err(error); batches.len()];
+        let all = |error: StorageError| Some(vec![Err(error); batches.len()]);
         if let Err(error) = self.run_plain("BEGIN IMMEDIATE") {
             return all(failure(&error, None));
         }
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
-            match self.one(batch) {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => {
+            match one(self, batch, batches.len() == 1) {
+                Ran::Outcome(outcome) => outcomes.push(outcome),
+                Ran::Lost(error) => {
                     self.roll_back();
                     return all(error);
+                }
+                Ran::Again => {
+                    self.roll_back();
+                    return None;
                 }
             }
         }
         let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         if written == 0 {
             self.roll_back();
-            return outcomes;
+            return Some(outcomes);
         }
         match self.run_plain("COMMIT") {
             Ok(()) => {
                 self.counters.batches.fetch_add(written as u64, Ordering::Relaxed);
                 self.counters.commits.fetch_add(1, Ordering::Relaxed);
-                outcomes
+                Some(outcomes)
             }
             Err(error) => {
                 self.roll_back();
                 match failure(&error, None) {
                     // A deferred constraint speaks only now, and cannot say whose it is: ask each batch alone.
-                    StorageError::Conflict { .. } if batches.len() > 1 => {
-                        batches.iter().flat_map(|batch| self.group(std::slice::from_ref(batch))).collect()
-                    }
+                    StorageError::Conflict { .. } if batches.len() > 1 => Some(
+                        batches.iter().flat_map(|batch| self.group(std::slice::from_ref(batch))).collect(),
+                    ),
                     // The frames may lie in the log with their commit mark although the sync failed; a crash now
                     // could bring them back.
                     StorageError::Unavailable(why) if is_io(&error) => all(StorageError::Unknown(why)),
@@ -300,24 +348,47 @@ impl Writer {
         }
     }
 
-    /// Runs one batch within a savepoint. The outer error means that the whole transaction is lost.
-    fn one(&self, batch: &Batch) -> Result<Result<Vec<u64>, StorageError>, StorageError> {
-        self.run_plain("SAVEPOINT batch").map_err(|error| failure(&error, None))?;
-        let outcome: Result<Vec<u64>, StorageError> =
-            batch.statements.iter().enumerate().map(|(at, statement)| self.execute(at, statement)).collect();
-        if let Err(error) = &outcome {
-            // A full disk or a failed read makes SQLite give up the whole transaction, not only the savepoint.
-            if self.connection.is_autocommit() {
-                return Err(error.clone());
+    /// Runs one batch in the hope that it succeeds. A batch that is `alone` may fail: nothing is written then.
+    fn unwatched(&self, batch: &Batch, alone: bool) -> Ran {
+        match self.statements(batch) {
+            Ok(touched) => Ran::Outcome(Ok(touched)),
+            Err(error @ StorageError::Full(_)) => Ran::Lost(error),
+            Err(error) if alone => Ran::Outcome(Err(error)),
+            Err(error) if self.connection.is_autocommit() => Ran::Lost(error),
+            Err(_) => {
+                self.watched.set(GROUPS_WATCHED);
+                Ran::Again
             }
-            self.run_plain("ROLLBACK TO batch").map_err(|error| failure(&error, None))?;
         }
-        self.run_plain("RELEASE batch").map_err(|error| failure(&error, None))?;
+    }
+
+    fn within_savepoint(&self, batch: &Batch, _alone: bool) -> Ran {
+        let outcome = (|| {
+            let plain = |sql| self.run_plain(sql).map_err(|error| failure(&error, None));
+            plain("SAVEPOINT batch")?;
+            let outcome = self.statements(batch);
+            if let Err(error) = &outcome {
+                // A full disk or a failed read makes SQLite give up the whole transaction, not only the savepoint.
+                if self.connection.is_autocommit() {
+                    return Err(error.clone());
+                }
+                plain("ROLLBACK TO batch")?;
+            }
+            plain("RELEASE batch")?;
+            match outcome {
+                // The others could go on, but there is nowhere to go.
+                Err(error @ StorageError::Full(_)) => Err(error),
+                outcome => Ok(outcome),
+            }
+        })();
         match outcome {
-            // The others could go on, but there is nowhere to go.
-            Err(error @ StorageError::Full(_)) => Err(error),
-            outcome => Ok(outcome),
+            Ok(outcome) => Ran::Outcome(outcome),
+            Err(error) => Ran::Lost(error),
         }
+    }
+
+    fn statements(&self, batch: &Batch) -> Result<Vec<u64>, StorageError> {
+        batch.statements.iter().enumerate().map(|(at, statement)| self.execute(at, statement)).collect()
     }
 
     fn execute(&self, at: usize, statement: &Statement) -> Result<u64, StorageError> {
@@ -486,5 +557,31 @@ mod tests {
         assert!(twin.unwrap_err().is_conflict("put"));
         let rows = engine.read("SELECT k FROM t", vec![]).await.unwrap();
         assert_eq!(rows.len(), 1);
+    }
+
+    /// The first group of three is run twice, the second with savepoints at once, and one after the watch without.
+    #[tokio::test]
+    async fn a_failed_batch_leaves_nothing_behind_whether_or_not_it_was_expected() {
+        let (_folder, engine) = fresh().await;
+        let put = |key: String, expected: u64| {
+            let mut batch = Batch::new();
+            batch.one("put", "INSERT INTO t (k, n) VALUES ($1, 1)", vec![key.into()]);
+            batch.push("bump", Expect::Rows(expected), "UPDATE t SET n = n + 1 WHERE k = 'a0'", vec![]);
+            batch
+        };
+        assert_eq!(engine.write(put("a0".to_owned(), 1)).await, Ok(vec![1, 1]));
+        for round in 1..=u64::from(GROUPS_WATCHED) + 2 {
+            let (first, bad, last) = tokio::join!(
+                engine.write(put(format!("a{round}"), 1)),
+                engine.write(put(format!("b{round}"), 2)),
+                engine.write(put(format!("c{round}"), 1))
+            );
+            assert_eq!((first, last), (Ok(vec![1, 1]), Ok(vec![1, 1])));
+            assert!(bad.unwrap_err().is_expectation("bump"));
+            let rows = engine.read("SELECT n FROM t WHERE k = 'a0'", vec![]).await.unwrap();
+            assert_eq!(rows[0].get::<i64>("n"), Ok(i64::try_from(2 * (round + 1)).unwrap()));
+        }
+        let bad = engine.read("SELECT k FROM t WHERE k LIKE 'b%'", vec![]).await.unwrap();
+        assert!(bad.is_empty());
     }
 }

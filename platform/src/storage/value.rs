@@ -44,8 +44,8 @@ pub enum Value {
     Uuid(Uuid),
     /// A moment.
     Time(Timestamp),
-    /// A JSON object.
-    Json(serde_json::Value),
+    /// A JSON object, as text: it is written once, by whoever has the object, and read once.
+    Json(String),
 }
 
 impl Value {
@@ -62,6 +62,18 @@ impl Value {
             Self::Time(_) => Kind::Time,
             Self::Json(_) => Kind::Json,
         }
+    }
+}
+
+/// A JSON object that is only passed on: nobody on the way needs to know what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonText(pub String);
+
+impl JsonText {
+    /// `object` as text. What cannot be written as JSON becomes an empty object.
+    #[must_use]
+    pub fn of(object: &impl serde::Serialize) -> Self {
+        Self(serde_json::to_string(object).unwrap_or_else(|_| "{}".to_owned()))
     }
 }
 
@@ -140,8 +152,16 @@ impl FromValue for serde_json::Value {
     const KIND: Kind = Kind::Json;
     fn from_value(value: &Value) -> Option<Self> {
         match value {
-            Value::Json(json) => Some(json.clone()),
-            Value::Text(text) => serde_json::from_str(text).ok(),
+            Value::Json(text) | Value::Text(text) => serde_json::from_str(text).ok(),
+            _ => None,
+        }
+    }
+}
+impl FromValue for JsonText {
+    const KIND: Kind = Kind::Json;
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Json(text) | Value::Text(text) => Some(Self(text.clone())),
             _ => None,
         }
     }
@@ -222,7 +242,12 @@ impl From<Timestamp> for Value {
 }
 impl From<serde_json::Value> for Value {
     fn from(json: serde_json::Value) -> Self {
-        Self::Json(json)
+        Self::Json(json.to_string())
+    }
+}
+impl From<JsonText> for Value {
+    fn from(json: JsonText) -> Self {
+        Self::Json(json.0)
     }
 }
 impl From<Currency> for Value {

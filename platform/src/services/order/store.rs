@@ -13,7 +13,7 @@ use super::{SAGA_VERSION, saga_log, wire};
 use crate::bus::outbox;
 use crate::http::Context;
 use crate::saga::SagaRow;
-use crate::storage::{Batch, Db, Expect, Row, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, JsonText, Row, StorageError, Value};
 use crate::vocabulary::{Env, EventId, Money, OrderId, Timestamp, Topic, events};
 
 /// The name of the statements that fail when the order moved meanwhile.
@@ -150,7 +150,7 @@ impl Aggregate {
         };
         let order = Self { id, placed: Arc::new(*placed), state: *state, placed_at: now, updated_at: now };
         order.insert_projection(batch);
-        insert_events(batch, id, &[(1, "order_placed", data)], by, now);
+        insert_events(batch, id, vec![(1, "order_placed", data)], by, now);
         order.insert_effects(batch, &effects, 0, by, env);
         Ok(order)
     }
@@ -179,7 +179,7 @@ impl Aggregate {
         }
         let before = std::mem::replace(&mut self.state, state);
         self.updated_at = now;
-        insert_events(batch, self.id, &rows, by, now);
+        insert_events(batch, self.id, rows, by, now);
         self.update_projection(batch, before.seq);
         self.insert_effects(batch, &effects, before.told, by, env);
         Ok(true)
@@ -397,24 +397,21 @@ pub(super) fn begin(order: OrderId, kind: SagaKind, id: Uuid, by: &By, now: Time
 fn insert_events(
     batch: &mut Batch,
     id: OrderId,
-    rows: &[(i64, &'static str, serde_json::Value)],
+    rows: Vec<(i64, &'static str, JsonText)>,
     by: &By,
     now: Timestamp,
 ) {
-    let rows = rows.iter().map(|(seq, kind, data)| {
+    let rows = rows.into_iter().map(|(seq, kind, data)| {
         vec![
             id.into(),
-            (*seq).into(),
-            (*kind).into(),
-            data.clone().into(),
+            seq.into(),
+            kind.into(),
+            data.into(),
             by.actor.as_ref().into(),
             by.context.request_id.as_ref().into(),
             now.into(),
         ]
     });
     let insert = "INSERT INTO order_events (order_id, seq, type, data, actor, request_id, at)";
-    batch.insert_many(insert, rows.collect(), "");
-    if let Some(statement) = batch.statements.last_mut() {
-        statement.name = MOVED.into();
-    }
+    batch.insert_rows(MOVED, insert, rows.collect(), "");
 }

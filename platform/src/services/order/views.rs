@@ -221,10 +221,9 @@ fn show(value: &Value) -> String {
         Value::Null(_) => "null".to_owned(),
         Value::Bool(truth) => truth.to_string(),
         Value::Int(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) | Value::Json(text) => text.clone(),
         Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
         Value::Uuid(uuid) => uuid.to_string(),
         Value::Time(at) => at.to_string(),
-        Value::Json(json) => json.to_string(),
     }
 }

@@ -14,7 +14,7 @@ use super::client::{PaymentResult, PaymentStatus};
 use super::model::{Attempt, AttemptState, Intent, LedgerLine, Operation, Record, Settlement};
 use crate::bus::{Bus, outbox};
 use crate::http::Context;
-use crate::storage::{Batch, Db, StorageError, Value};
+use crate::storage::{Batch, Db, JsonText, StorageError, Value};
 use crate::vocabulary::{
     AttemptId, Env, Event, EventId, Identity, Money, OrderId, PaymentId, RefundId, Timestamp, Topic, clock,
 };
@@ -142,7 +142,7 @@ impl Store {
             vec![
                 attempt.id.into(),
                 settlement.state.as_str().into(),
-                outcome.and_then(|outcome| serde_json::to_value(outcome).ok()).into(),
+                outcome.map(JsonText::of).into(),
                 settlement.failed_at.into(),
                 now.into(),
             ],

@@ -13,6 +13,9 @@ use crate::vocabulary::Timestamp;
 /// PostgreSQL counts microseconds from 2000-01-01; this is that moment in ours.
 const EPOCH_US: i64 = 946_684_800_000_000;
 
+/// What the text of a `jsonb` is preceded by on the wire.
+const JSONB_VERSION: u8 = 1;
+
 /// The type that a kind is prepared with. Its own, always: PostgreSQL would guess `int4` for `$1 + 1`.
 pub(super) fn type_of(kind: Kind) -> Type {
     match kind {
@@ -43,7 +46,11 @@ impl ToSql for Bound<'_> {
                 out.put_i64(at.as_microsecond() - EPOCH_US);
                 IsNull::No
             }
-            Value::Json(json) => json.to_sql(ty, out)?,
+            Value::Json(text) => {
+                out.put_u8(JSONB_VERSION);
+                out.put_slice(text.as_bytes());
+                IsNull::No
+            }
         };
         Ok(IsNull::No)
     }
@@ -53,6 +60,21 @@ impl ToSql for Bound<'_> {
     }
 
     to_sql_checked!();
+}
+
+struct Jsonb(String);
+
+impl<'bytes> FromSql<'bytes> for Jsonb {
+    fn from_sql(_: &Type, raw: &'bytes [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        match raw.split_first() {
+            Some((&JSONB_VERSION, text)) => Ok(Self(std::str::from_utf8(text)?.to_owned())),
+            _ => Err("a jsonb of a version that this driver does not know".into()),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
 }
 
 struct Moment(Timestamp);
@@ -93,7 +115,7 @@ fn cell(row: &tokio_postgres::Row, at: usize) -> Result<Value, StorageError> {
         &Type::BYTEA => typed(row, at, Kind::Bytes, Value::Bytes),
         &Type::UUID => typed(row, at, Kind::Uuid, |uuid: Uuid| Value::Uuid(uuid)),
         &Type::TIMESTAMPTZ => typed(row, at, Kind::Time, |moment: Moment| Value::Time(moment.0)),
-        &Type::JSONB | &Type::JSON => typed(row, at, Kind::Json, Value::Json),
+        &Type::JSONB => typed(row, at, Kind::Json, |json: Jsonb| Value::Json(json.0)),
         other => Err(StorageError::Invalid(format!(
             "column `{}` is {other}, which no kind of value holds: cast it, CAST(… AS BIGINT) for a sum",
             column.name()

@@ -22,17 +22,15 @@ struct Bound<'value>(&'value Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        use rusqlite::types::Value as Owned;
         let borrowed = |value| Ok(ToSqlOutput::Borrowed(value));
         match self.0 {
             Value::Null(_) => borrowed(ValueRef::Null),
             Value::Bool(truth) => borrowed(ValueRef::Integer(i64::from(*truth))),
             Value::Int(number) => borrowed(ValueRef::Integer(*number)),
-            Value::Text(text) => borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Text(text) | Value::Json(text) => borrowed(ValueRef::Text(text.as_bytes())),
             Value::Bytes(bytes) => borrowed(ValueRef::Blob(bytes)),
             Value::Uuid(uuid) => borrowed(ValueRef::Blob(uuid.as_bytes())),
             Value::Time(at) => borrowed(ValueRef::Integer(at.as_microsecond())),
-            Value::Json(json) => Ok(ToSqlOutput::Owned(Owned::Text(json.to_string()))),
         }
     }
 }

@@ -69,20 +69,23 @@ pub(in crate::services::product) fn ledger(
     let (on_hand, reserved) = kind.signs();
     let mut params: Vec<Value> = vec![
         kind.as_str().into(),
-        on_hand.into(),
-        reserved.into(),
         order_id.into(),
         act.into(),
         reason.into(),
         at.into(),
         LOCATION.into(),
+        on_hand.into(),
+        reserved.into(),
     ];
-    let mut moved = String::with_capacity(lines.len() * 12);
+    // A list of values to join with would be a table of its own to SQLite, made anew at every run.
+    let (mut skus, mut moved) = (String::new(), String::new());
     for line in lines {
         params.push(line.sku.as_str().into());
         params.push(line.quantity.into());
-        let comma = if moved.is_empty() { "" } else { ", " };
-        moved.push_str(&format!("{comma}(${}, ${})", params.len() - 1, params.len()));
+        let (sku, quantity) = (params.len() - 1, params.len());
+        let comma = if skus.is_empty() { "" } else { ", " };
+        skus.push_str(&format!("{comma}${sku}"));
+        moved.push_str(&format!(" WHEN ${sku} THEN CAST(${quantity} AS BIGINT)"));
     }
     batch.push(
         LEDGER,
@@ -90,9 +93,9 @@ pub(in crate::services::product) fn ledger(
         format!(
             "INSERT INTO product_movements (sku, location, seq, kind, on_hand_delta, reserved_delta,
                on_hand_after, reserved_after, order_id, act, reason, at)
-             SELECT s.sku, s.location, s.movements, $1, m.column2 * $2, m.column2 * $3,
-               s.on_hand, s.reserved, $4, $5, $6, $7
-             FROM (VALUES {moved}) AS m, product_stock s WHERE s.sku = m.column1 AND s.location = $8"
+             SELECT sku, location, movements, $1, CASE sku{moved} END * $7, CASE sku{moved} END * $8,
+               on_hand, reserved, $2, $3, $4, $5
+             FROM product_stock WHERE sku IN ({skus}) AND location = $6"
         ),
         params,
     );
