@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What every order here costs.
 pub(crate) const TOTAL: Money = Money::new(1999, Currency::USD);
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) env: Env,
