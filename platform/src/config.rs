@@ -217,6 +217,8 @@ pub struct TelemetryConfig {
     pub log_level: tracing::Level,
     /// The file that JSON logs are appended to; none writes them to stderr.
     pub log_file: Option<PathBuf>,
+    /// Which process this is, in the lines of a log that several share: `order-2`.
+    pub process: Option<String>,
 }
 
 impl ShopConfig {
@@ -277,6 +279,7 @@ impl ShopConfig {
                 otlp_url: None,
                 log_level: tracing::Level::INFO,
                 log_file: Some(data_dir.join("shop.log")),
+                process: None,
             },
             data_dir,
         }

@@ -115,6 +115,17 @@ pub struct Sandbox {
     pub control_token: String,
 }
 
+impl Sandbox {
+    pub(super) fn at(url: &str, secrets: &Secrets) -> Self {
+        Self {
+            url: url.to_owned(),
+            api_key: secrets.provider_api_key.expose().to_owned(),
+            webhook_secret: secrets.provider_webhook.expose().to_owned(),
+            control_token: secrets.provider_control.expose().to_owned(),
+        }
+    }
+}
+
 /// Opens the engine that `config` names and brings every service's tables to the newest version. Answers how many
 /// migrations ran.
 pub async fn migrate(config: &ShopConfig) -> Result<usize, StartError> {
@@ -152,12 +163,7 @@ pub async fn up(
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let fakepay = start_sandbox(&config, &secrets, &env, anywhere, Some(webhook_url(&url))).await?;
         provider_url = fakepay.url();
-        shop.sandbox = Some(Sandbox {
-            url: fakepay.url(),
-            api_key: secrets.provider_api_key.expose().to_owned(),
-            webhook_secret: secrets.provider_webhook.expose().to_owned(),
-            control_token: secrets.provider_control.expose().to_owned(),
-        });
+        shop.sandbox = Some(Sandbox::at(&fakepay.url(), &secrets));
         shop.fakepay = Some(fakepay);
     }
 
@@ -169,12 +175,7 @@ pub async fn up(
     let capabilities = assembly.capabilities.clone();
 
     progress(Progress::Seeding);
-    shop.admin = seed_admin(&capabilities, options.reset_admin).await.map_err(StartError::Mount)?;
-    if capabilities.config.demo_data {
-        product::seed_catalogue(&capabilities).await?;
-        order::seed(&capabilities).await?;
-        shop.promotions = promotions();
-    }
+    (shop.admin, shop.promotions) = furnish(&capabilities, options).await?;
 
     let stop = Stops::default();
     let mut listeners = JoinSet::new();
@@ -186,6 +187,20 @@ pub async fn up(
     shop.addresses.push(("gateway".to_owned(), url.clone()));
     progress(Progress::Listening { url });
     Ok(shop.with(capabilities, stop, listeners, jobs, relays))
+}
+
+/// Fills an empty shop: an admin, and the demo when it is wanted. Answers the new admin and the demo's codes.
+pub(super) async fn furnish(
+    capabilities: &Capabilities,
+    options: UpOptions,
+) -> Result<(Option<Admin>, Vec<(String, String)>), StartError> {
+    let admin = seed_admin(capabilities, options.reset_admin).await.map_err(StartError::Mount)?;
+    if !capabilities.config.demo_data {
+        return Ok((admin, Vec::new()));
+    }
+    product::seed_catalogue(capabilities).await?;
+    order::seed(capabilities).await?;
+    Ok((admin, promotions()))
 }
 
 /// An admin where there is none, or a new password when `reset` asks for one. Only its hash is kept.
@@ -205,7 +220,8 @@ fn promotions() -> Vec<(String, String)> {
 }
 
 /// Where the provider's webhooks go, at the shop that answers at `url`.
-pub(super) fn webhook_url(url: &str) -> String {
+#[must_use]
+pub fn webhook_url(url: &str) -> String {
     format!("{url}/v1/payments/webhooks/stripe")
 }
 
@@ -229,7 +245,7 @@ pub(super) async fn start_sandbox(
 pub(super) fn begin_telemetry(config: &ShopConfig, env: &Env) -> Result<Telemetry, StartError> {
     let telemetry = Telemetry::with_env(env);
     let wanted = &config.telemetry;
-    match telemetry.logs().begin(env, wanted.log_level, wanted.log_file.clone()) {
+    match telemetry.logs().begin(env, wanted.log_level, wanted.log_file.clone(), wanted.process.clone()) {
         Ok(()) | Err(LogsError::Begun(_)) => Ok(telemetry),
         Err(LogsError::File { path, source }) => Err(StartError::DataFolder { path, source }),
     }

@@ -28,11 +28,18 @@ pub struct LogLayer {
     level: Level,
     ring: Arc<Mutex<LogRing>>,
     queue: Option<WriterQueue>,
+    /// Which of the processes that share a log this is.
+    process: Option<String>,
 }
 
 impl LogLayer {
     pub(super) fn new(env: Env, level: Level, ring: Arc<Mutex<LogRing>>, queue: Option<WriterQueue>) -> Self {
-        Self { env, level, ring, queue }
+        Self { env, level, ring, queue, process: None }
+    }
+
+    pub(super) fn named(mut self, process: Option<String>) -> Self {
+        self.process = process;
+        self
     }
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
@@ -69,6 +76,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
             ("request_id", &seen.request_id),
             ("trace_id", &seen.trace_id),
             ("order_id", &seen.order_id),
+            ("process", &self.process),
         ] {
             if let Some(value) = value {
                 push_name(&mut line, name);

@@ -64,8 +64,14 @@ impl Logs {
     }
 
     /// Begins to log what is at least as severe as `level` to `file` (appended to, kept small), or to stderr when there is
-    /// none. Once per process.
-    pub fn begin(&self, env: &Env, level: Level, file: Option<PathBuf>) -> Result<(), LogsError> {
+    /// none. Several processes may share a file; each line then names its `process`. Once per process.
+    pub fn begin(
+        &self,
+        env: &Env,
+        level: Level,
+        file: Option<PathBuf>,
+        process: Option<String>,
+    ) -> Result<(), LogsError> {
         let queue = match file {
             Some(path) => {
                 let file = LogFile::open(&path).map_err(|source| LogsError::File { path, source })?;
@@ -73,7 +79,7 @@ impl Logs {
             }
             None => self.write_to(std::io::stderr()),
         };
-        let layer = self.layer(env, level, queue);
+        let layer = self.layer(env, level, queue).named(process);
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
         Ok(())
     }

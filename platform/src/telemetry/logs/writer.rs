@@ -84,11 +84,18 @@ impl Writer {
 /// Writes what there is, then flushes and waits for more. A line that the disk refuses is counted and forgotten:
 /// the shop goes on without logs rather than not at all.
 fn write_all(mut out: impl Write, received: &Receiver<Message>, dropped: &Counter) {
+    let mut whole = String::new();
     while let Ok(first) = received.recv() {
         let mut next = Some(first);
         while let Some(message) = next {
             let outcome = match message {
-                Message::Line(line) => out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n")),
+                // In one piece, so that a buffer that is written holds whole lines only.
+                Message::Line(line) => {
+                    whole.clear();
+                    whole.push_str(&line);
+                    whole.push('\n');
+                    out.write_all(whole.as_bytes())
+                }
                 Message::Flush(done) => {
                     let outcome = out.flush();
                     let _ = done.send(());
