@@ -14,7 +14,7 @@ use crate::bus::{self, Bus, Relay};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
 use crate::gateway::Gateway;
-use crate::http::{Endpoint, HttpClient, standing};
+use crate::http::{Addresses, Endpoint, HttpClient, standing};
 use crate::secrets::Secrets;
 use crate::services::{Job, SERVICES, Service};
 use crate::storage::{Db, Migration};
@@ -57,7 +57,7 @@ impl Assembly {
     pub(super) fn new(
         ground: Ground,
         local: Vec<Service>,
-        peers: &HashMap<String, String>,
+        peers: &HashMap<String, Addresses>,
     ) -> anyhow::Result<Self> {
         let Ground { env, config, secrets, db, telemetry, provider_url } = ground;
         let http = HttpClient::new(Duration::from_secs(1));
@@ -67,11 +67,9 @@ impl Assembly {
             let endpoint = if local.iter().any(|own| own.manifest.name == name) {
                 Endpoint::in_process(name)
             } else {
-                let url = peers
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| format!("http://127.0.0.1:{}", service.manifest.port));
-                Endpoint::remote(name, &url, http.clone(), keyring.clone(), env.clone(), SIBLING_TIMEOUT)
+                let usual = || Addresses::from(&format!("http://127.0.0.1:{}", service.manifest.port));
+                let addresses = peers.get(name).cloned().unwrap_or_else(usual);
+                Endpoint::remote(name, addresses, http.clone(), keyring.clone(), env.clone(), SIBLING_TIMEOUT)
             };
             (name, endpoint)
         });

@@ -13,6 +13,7 @@ use super::assemble::{self, Assembly, Ground};
 use super::running::{RunningShop, Stops};
 use super::start::{self, StartError};
 use crate::config::ShopConfig;
+use crate::http::Addresses;
 use crate::http::server::{self, ServerLimits};
 use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::{SERVICES, Service};
@@ -71,6 +72,11 @@ impl fmt::Display for Role {
 }
 
 impl Role {
+    /// The roles of the services, in the order of their list.
+    pub fn services() -> impl Iterator<Item = Self> {
+        SERVICES.iter().map(|service| Self::Service(service.manifest.name))
+    }
+
     fn port(self) -> u16 {
         match self {
             Self::All | Self::Gateway => GATEWAY_PORT,
@@ -94,8 +100,9 @@ pub struct ServeOptions {
     pub roles: Vec<Role>,
     /// Where to listen: with one role exactly there, with several on this host at each role's own port (0 stays 0).
     pub listen: Option<SocketAddr>,
-    /// Base URLs of services that are elsewhere; a service that is not named is on this machine at its own port.
-    pub peers: HashMap<String, String>,
+    /// Where services that are elsewhere answer; a service that is not named is on this machine at its own port. Whoever
+    /// keeps a clone may change the list of a service at any time.
+    pub peers: HashMap<String, Addresses>,
     /// Where fakepay sends its webhooks.
     pub webhook_url: Option<String>,
     /// The secrets; in the data folder by default.

@@ -1,6 +1,5 @@
 //! Runs the shop's services by themselves: one role per process, or any set of them.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use platform::app::{self, Role, ServeOptions, StartError};
 use platform::config::ShopConfig;
+use platform::http::Addresses;
 use platform::services::SERVICES;
 use platform::storage::{EngineConfig, StorageError};
 
@@ -44,7 +44,7 @@ struct Serve {
     /// Where to listen; with several roles each listens on this host at its own port [default: 127.0.0.1 at the role's port]
     #[arg(long, value_name = "ADDR", env = "SHOPD_LISTEN")]
     listen: Option<SocketAddr>,
-    /// Where a service that is not among the roles answers, as NAME=URL; may be repeated
+    /// Where a service that is not among the roles answers, as NAME=URL[,URL…]; may be repeated
     #[arg(long, value_name = "NAME=URL", value_parser = parse_peer)]
     peer: Vec<(String, String)>,
     /// The payment provider's API (a sandbox's, or the real one's)
@@ -139,7 +139,7 @@ async fn serve_until_stopped(serve: Serve) -> Result<(), (u8, String)> {
     let options = ServeOptions {
         roles: serve.roles,
         listen: serve.listen,
-        peers: serve.peer.into_iter().collect::<HashMap<_, _>>(),
+        peers: serve.peer.iter().map(|(name, urls)| (name.clone(), Addresses::parse(urls))).collect(),
         webhook_url: serve.webhook_url,
         secrets_file: serve.data.secrets_file,
     };

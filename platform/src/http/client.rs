@@ -47,7 +47,8 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(64)
-            .retry_canceled_requests(false)
+            // Only a request that was still waiting when its kept connection closed: no byte of it had left.
+            .retry_canceled_requests(true)
             .build(connector);
         Self { pool: Arc::new(pool) }
     }

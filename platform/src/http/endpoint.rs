@@ -12,8 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
+use super::addresses::Replica;
 use super::envelope::Keyring;
-use super::{Context, HttpClient, Problem, envelope};
+use super::{Addresses, Context, HttpClient, Problem, envelope};
 use crate::vocabulary::Env;
 
 /// Why a call brought no usable answer.
@@ -66,19 +67,23 @@ pub struct Endpoint {
 enum Place {
     /// A call is a call into the sibling's router: no socket, no signature, the context handed over as it is.
     InProcess(Arc<OnceLock<Router>>),
-    Remote {
-        base_url: Arc<str>,
-        client: HttpClient,
-        keyring: Keyring,
-        env: Env,
-        timeout: Duration,
-    },
+    Remote(Arc<Remote>),
     /// The gateway, from outside: what anybody may ask, with the context's bearer token and no envelope.
     Public {
         base_url: Arc<str>,
         client: HttpClient,
         timeout: Duration,
     },
+}
+
+/// A service behind one URL or several: its replicas.
+#[derive(Debug)]
+struct Remote {
+    addresses: Addresses,
+    client: HttpClient,
+    keyring: Keyring,
+    env: Env,
+    timeout: Duration,
 }
 
 impl Endpoint {
@@ -88,18 +93,23 @@ impl Endpoint {
         Self { service, place: Place::InProcess(Arc::default()) }
     }
 
-    /// A service behind `base_url` (`http://product:8082`); calls are signed with `keyring` and end after `timeout`.
+    /// A service behind `addresses` (`http://product:8082`, or several); calls are signed with `keyring` and end after
+    /// `timeout`, however many replicas were tried.
+    ///
+    /// A replica that refuses the connection costs nothing: no byte has left, the next is asked. One that goes away
+    /// in the middle of an exchange may have acted, so the next is asked only when the act may be repeated: the
+    /// method is idempotent, or the request carries an `Idempotency-Key`.
     #[must_use]
     pub fn remote(
         service: &'static str,
-        base_url: &str,
+        addresses: impl Into<Addresses>,
         client: HttpClient,
         keyring: Keyring,
         env: Env,
         timeout: Duration,
     ) -> Self {
-        let base_url = base_url.trim_end_matches('/').into();
-        Self { service, place: Place::Remote { base_url, client, keyring, env, timeout } }
+        let remote = Remote { addresses: addresses.into(), client, keyring, env, timeout };
+        Self { service, place: Place::Remote(Arc::new(remote)) }
     }
 
     /// `service` as the public reaches it: through the gateway at `base_url`, as whoever the context's bearer token
@@ -147,10 +157,12 @@ impl Endpoint {
                     Err(never) => match never {},
                 }
             }
-            Place::Remote { base_url, client, keyring, env, timeout } => {
-                let (mut parts, body) = whole(request).await?;
-                envelope::seal(keyring, env, context, self.service, &mut parts, &body);
-                over_socket(client, base_url, *timeout, parts, body).await
+            Place::Remote(remote) => {
+                let (parts, body) = remote.sealed(self.service, context, request).await?;
+                let client = &remote.client;
+                let exchange =
+                    |request| async { Ok(client.send(request, remote.timeout).await?.map(Body::from)) };
+                remote.ask(self.service, parts, body, exchange).await
             }
             Place::Public { base_url, client, timeout } => {
                 let (mut parts, body) = whole(request).await?;
@@ -171,13 +183,13 @@ impl Endpoint {
         context: &Context,
         request: Request<Body>,
     ) -> Result<Response<Body>, CallError> {
-        let Place::Remote { base_url, client, keyring, env, timeout } = &self.place else {
+        let Place::Remote(remote) = &self.place else {
             return self.send(context, request).await;
         };
-        let (mut parts, body) = whole(request).await?;
-        envelope::seal(keyring, env, context, self.service, &mut parts, &body);
-        let request = addressed(base_url, parts, body)?;
-        let mut response = client.stream(request, *timeout).await?.map(Body::new);
+        let (parts, body) = remote.sealed(self.service, context, request).await?;
+        let client = &remote.client;
+        let exchange = |request| async { Ok(client.stream(request, remote.timeout).await?.map(Body::new)) };
+        let mut response = remote.ask(self.service, parts, body, exchange).await?;
         // These are about the connection to the service, not the one to the client.
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             response.headers_mut().remove(name);
@@ -233,6 +245,56 @@ impl Endpoint {
             Ok(problem) => Err(CallError::Problem(Box::new(problem))),
             Err(_) => Err(CallError::Unknown(format!("{} answered {status}", self.service))),
         }
+    }
+}
+
+impl Remote {
+    /// The request in memory, under the envelope of `context`. The envelope names the service and not the replica, so
+    /// it is good for all of them.
+    async fn sealed(
+        &self,
+        service: &str,
+        context: &Context,
+        request: Request<Body>,
+    ) -> Result<(Parts, Bytes), CallError> {
+        let (mut parts, body) = whole(request).await?;
+        envelope::seal(&self.keyring, &self.env, context, service, &mut parts, &body);
+        Ok((parts, body))
+    }
+
+    /// Asks one replica after the other as long as that is safe, all within the time of one call.
+    async fn ask<F>(
+        &self,
+        service: &str,
+        parts: Parts,
+        body: Bytes,
+        exchange: impl Fn(Request<Full<Bytes>>) -> F,
+    ) -> Result<Response<Body>, CallError>
+    where
+        F: Future<Output = Result<Response<Body>, CallError>>,
+    {
+        let may_repeat = parts.method.is_idempotent() || parts.headers.contains_key("idempotency-key");
+        let mut last = CallError::Refused(format!("nobody answers for `{service}` at the moment"));
+        let tries = async {
+            for replica in self.addresses.in_turn(&self.env) {
+                let request = addressed(&replica.base_url, parts.clone(), body.clone())?;
+                match exchange(request).await {
+                    Err(error @ CallError::Refused(_)) => last = self.stumbled(&replica, error),
+                    Err(error @ CallError::Unknown(_)) if may_repeat => {
+                        last = self.stumbled(&replica, error);
+                    }
+                    outcome => return outcome,
+                }
+            }
+            Err(last)
+        };
+        let late = || CallError::Unknown(format!("no answer within {} ms", self.timeout.as_millis()));
+        tokio::time::timeout(self.timeout, tries).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn stumbled(&self, replica: &Replica, error: CallError) -> CallError {
+        replica.rest(&self.env);
+        error
     }
 }
 

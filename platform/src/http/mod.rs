@@ -4,6 +4,7 @@
 //! on, and a call over a socket carries it in a signed envelope ([`envelope`]).
 
 pub mod address;
+pub mod addresses;
 pub mod client;
 pub mod context;
 pub mod endpoint;
@@ -15,6 +16,7 @@ pub mod problem;
 pub mod server;
 pub mod standing;
 
+pub use addresses::Addresses;
 pub use client::HttpClient;
 pub use context::{Bearer, Context};
 pub use endpoint::{CallError, Endpoint};

@@ -6,6 +6,7 @@
 
 mod cells;
 mod connect;
+pub mod installed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::storage::postgres::installed::{Installed, USER, run};
+
 /// Set to `1` by the one test command: a missing PostgreSQL is then a failure, not a skipped test.
 pub const REQUIRE: &str = "SHOPCTL_REQUIRE_POSTGRES";
 
 const START: Duration = Duration::from_secs(60);
 /// What the server's log says before it exits without having started.
 const REFUSALS: &[&str] = &["could not create any TCP/IP sockets", "pre-existing shared memory", "lock file"];
-const USER: &str = "shop";
 
 /// Waits for the end of its parent, who holds the other end of its standard input, and then ends the server and its
 /// folder: so nothing is left behind even when the test process is killed.
@@ -38,30 +39,21 @@ wait "$server"
 /// A running cluster. Stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    binaries: PathBuf,
-    account: Option<Account>,
+    installed: Installed,
     port: u16,
     keeper: Child,
     folder: TempDir,
 }
 
-/// Whom the server runs as: it refuses root.
-#[derive(Clone, Copy, Debug)]
-struct Account {
-    uid: u32,
-    gid: u32,
-}
-
 impl Cluster {
     /// Starts a cluster, or says what is missing. Blocks until it accepts connections.
     pub fn start() -> io::Result<Self> {
-        let binaries = binaries()?;
-        let account = account()?;
-        let template = template(&binaries, account)?;
+        let installed = Installed::find()?;
+        let template = template(&installed)?;
         let mut failure = io::Error::other("PostgreSQL did not start");
         // Between finding a free port and using it somebody else may take it.
         for _ in 0..3 {
-            match Self::start_once(&binaries, account, &template) {
+            match Self::start_once(&installed, &template) {
                 Ok(cluster) => return Ok(cluster),
                 Err(error) => failure = error,
             }
@@ -69,10 +61,11 @@ impl Cluster {
         Err(failure)
     }
 
-    fn start_once(binaries: &Path, account: Option<Account>, template: &Path) -> io::Result<Self> {
-        let folder = private_folder("shop-postgres-", account)?;
+    fn start_once(installed: &Installed, template: &Path) -> io::Result<Self> {
+        let folder = private_folder("shop-postgres-", installed)?;
         let data = folder.path().join("data");
-        run(as_account(Command::new("cp"), account)
+        run(installed
+            .as_account(Command::new("cp"), folder.path())
             .arg("-a")
             .arg("--reflink=auto")
             .arg(template)
@@ -86,8 +79,8 @@ impl Cluster {
         let mut configuration = fs::read_to_string(data.join("postgresql.conf"))?;
         configuration.push_str(&settings);
         fs::write(data.join("postgresql.conf"), configuration)?;
-        let keeper = keeper(binaries, account, folder.path())?;
-        let cluster = Self { binaries: binaries.to_owned(), account, port, keeper, folder };
+        let keeper = keeper(installed, folder.path())?;
+        let cluster = Self { installed: installed.clone(), port, keeper, folder };
         cluster.wait_until_ready()?;
         Ok(cluster)
     }
@@ -103,7 +96,7 @@ impl Cluster {
         let started = Instant::now();
         loop {
             fs::remove_file(self.folder.path().join("data/postmaster.pid")).ok();
-            self.keeper = keeper(&self.binaries, self.account, self.folder.path())?;
+            self.keeper = keeper(&self.installed, self.folder.path())?;
             match self.wait_until_ready() {
                 Ok(()) => return Ok(()),
                 Err(error) if started.elapsed() > START => return Err(error),
@@ -210,12 +203,12 @@ fn say_skipped(error: &io::Error) {
     eprintln!("SKIPPED on PostgreSQL: {error}");
 }
 
-fn keeper(binaries: &Path, account: Option<Account>, folder: &Path) -> io::Result<Child> {
-    as_account(Command::new("sh"), account)
+fn keeper(installed: &Installed, folder: &Path) -> io::Result<Child> {
+    installed
+        .as_account(Command::new("sh"), folder)
         .args(["-c", KEEPER, "keeper"])
-        .arg(binaries.join("postgres"))
+        .arg(installed.binaries().join("postgres"))
         .arg(folder)
-        .current_dir(folder)
         // Not in the terminal's group: Ctrl-C must reach the test first, and the keeper then tidies up.
         .process_group(0)
         .stdin(Stdio::piped())
@@ -224,89 +217,28 @@ fn keeper(binaries: &Path, account: Option<Account>, folder: &Path) -> io::Resul
         .spawn()
 }
 
-/// The folder that holds `initdb` and `postgres`.
-fn binaries() -> io::Result<PathBuf> {
-    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
-        .map(|entries| entries.flatten().map(|entry| entry.path().join("bin")).collect())
-        .unwrap_or_default();
-    versions.sort_by_key(|path| {
-        let version = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        std::cmp::Reverse(version.and_then(|name| name.parse::<u32>().ok()).unwrap_or(0))
-    });
-    let searched = std::env::var_os("PATH").unwrap_or_default();
-    versions.extend(std::env::split_paths(&searched));
-    versions
-        .into_iter()
-        .find(|folder| folder.join("initdb").exists() && folder.join("postgres").exists())
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                "PostgreSQL is not installed (apt-get install postgresql)",
-            )
-        })
-}
-
-fn account() -> io::Result<Option<Account>> {
-    let own = tempfile::tempdir()?;
-    if fs::metadata(own.path())?.uid() != 0 {
-        return Ok(None);
-    }
-    let accounts = fs::read_to_string("/etc/passwd")?;
-    let fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let mut found = fields.filter_map(|fields| match fields.as_slice() {
-        ["postgres", _, uid, gid, ..] => Some(Account { uid: uid.parse().ok()?, gid: gid.parse().ok()? }),
-        _ => None,
-    });
-    let missing =
-        || io::Error::new(io::ErrorKind::NotFound, "PostgreSQL refuses root and there is no user `postgres`");
-    found.next().map(Some).ok_or_else(missing)
-}
-
-fn as_account(mut command: Command, account: Option<Account>) -> Command {
-    if let Some(account) = account {
-        command.gid(account.gid).uid(account.uid);
-    }
-    command
-}
-
-fn private_folder(prefix: &str, account: Option<Account>) -> io::Result<TempDir> {
+fn private_folder(prefix: &str, installed: &Installed) -> io::Result<TempDir> {
     let folder = tempfile::Builder::new().prefix(prefix).tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
-    if let Some(account) = account {
-        chown(folder.path(), Some(account.uid), Some(account.gid))?;
-    }
+    installed.give(folder.path())?;
     Ok(folder)
 }
 
 /// `initdb` takes seconds, a copy of what it made takes milliseconds: so it is made once per machine and version.
-fn template(binaries: &Path, account: Option<Account>) -> io::Result<PathBuf> {
-    let version = Command::new(binaries.join("postgres")).arg("--version").output()?.stdout;
-    let version = String::from_utf8_lossy(&version);
-    let version = version.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-    let scratch = private_folder("shop-postgres-template-", account)?;
+fn template(installed: &Installed) -> io::Result<PathBuf> {
+    let scratch = private_folder("shop-postgres-template-", installed)?;
     let owner = fs::metadata(scratch.path())?.uid();
-    let name = format!("shop-postgres-template-{}-{owner}", version.unwrap_or("unknown"));
+    let name = format!("shop-postgres-template-{}-{owner}-sums", installed.version()?);
     let cached = std::env::temp_dir().join(name);
     if fs::metadata(&cached).is_ok_and(|found| found.uid() == owner) {
         return Ok(cached);
     }
     let made = scratch.path().join("data");
-    let mut initdb = as_account(Command::new(binaries.join("initdb")), account);
-    initdb.args(["-N", "-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "-D"]).arg(&made);
-    run(initdb.current_dir(scratch.path()))?;
+    installed.make_cluster(&made, false)?;
     match fs::rename(&made, &cached) {
         Ok(()) => Ok(cached),
         // Another process was faster.
         Err(_) if cached.exists() => Ok(cached),
         Err(error) => Err(error),
     }
-}
-
-fn run(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let program = command.get_program().to_string_lossy();
-    Err(io::Error::other(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
