@@ -244,10 +244,13 @@ fn time_of(entry: &Value) -> Option<Timestamp> {
     text(entry, TIMES)?.parse().ok()
 }
 
-/// The service of an entry: as it says, or by the room that wrote it.
+/// The service of an entry: as it says, by the process that wrote it, or by the room.
 fn service_of(entry: &Value) -> Option<&str> {
     if let Some(service) = text(entry, &["service"]) {
         return Some(service);
+    }
+    if let Some((role, _)) = text(entry, &["process"]).and_then(|process| process.rsplit_once('-')) {
+        return Some(role);
     }
     let room = text(entry, &["target"])?.strip_prefix("platform::")?;
     let mut parts = room.split("::");
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(service_of(&json!({"target": "platform::services::payment::api"})), Some("payment"));
         assert_eq!(service_of(&json!({"target": "platform::sandbox::fakepay"})), Some("fakepay"));
         assert_eq!(service_of(&json!({"target": "platform::saga"})), None);
+        assert_eq!(service_of(&json!({"target": "platform::saga", "process": "order-2"})), Some("order"));
     }
 
     #[test]

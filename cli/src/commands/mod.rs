@@ -16,6 +16,7 @@ mod help;
 mod logs;
 mod man;
 mod open;
+mod piece;
 mod place;
 mod saga;
 mod status;
@@ -31,7 +32,7 @@ use crate::failure::Exit;
 /// The verbs, in the order a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the shop in this process
+    /// Start the shop, in one process or several
     Up(up::UpArgs),
     /// Stop the shop of the data folder
     Down(down::DownArgs),
@@ -72,6 +73,9 @@ pub enum Command {
     Version,
     /// Help on a command or a topic
     Help(help::HelpArgs),
+    /// Run one process of a shop in pieces
+    #[command(hide = true)]
+    Piece(piece::PieceArgs),
 }
 
 impl Command {
@@ -96,6 +100,7 @@ impl Command {
             Self::Man(_) => "man".into(),
             Self::Version => "version".into(),
             Self::Help(_) => "help".into(),
+            Self::Piece(_) => "piece".into(),
         }
     }
 
@@ -108,6 +113,7 @@ impl Command {
             Self::Up(args) => return up::run(&args, context),
             Self::Logs(args) => return logs::run(&args, context),
             Self::Status(args) => return status::run(&args, context),
+            Self::Piece(args) => return piece::run(&args, context),
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Saga(command) => saga::run(command, context)?,

@@ -13,6 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Format, Progress, Report};
 use crate::targets::local::figures::Figures;
 use crate::targets::local::lock::{self, Holder};
+use crate::targets::pieces::facts::{Facts, ProcessFacts, State};
 use crate::wire;
 
 /// How long the shop may take to answer.
@@ -38,6 +39,8 @@ struct Seen {
     is_ready: bool,
     readiness: Value,
     figures: Figures,
+    /// The processes of a shop in pieces.
+    processes: Vec<ProcessFacts>,
 }
 
 pub(super) fn run(args: &StatusArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
@@ -56,17 +59,42 @@ async fn look(data_dir: &Path) -> anyhow::Result<Seen> {
     let holder = lock::running(data_dir)?;
     let Some(url) = holder.url.clone() else {
         let readiness = json!({"status": "starting"});
-        return Ok(Seen { holder, is_ready: false, readiness, figures: Figures::default() });
+        let processes = Vec::new();
+        return Ok(Seen { holder, is_ready: false, readiness, figures: Figures::default(), processes });
     };
+    if let Some(facts) = Facts::read(data_dir, holder.pid) {
+        return look_at_pieces(holder, facts).await;
+    }
     let reply = wire::get(&url, "/readyz", PATIENCE).await?;
     let figures = Figures::of(&url, PATIENCE).await?;
-    Ok(Seen { holder, is_ready: reply.status.is_success(), readiness: reply.json(), figures })
+    let is_ready = reply.status.is_success();
+    Ok(Seen { holder, is_ready, readiness: reply.json(), figures, processes: Vec::new() })
+}
+
+/// Every process counts for itself: the figures are their sums, and the shop is ready when somebody answers for each
+/// part of it.
+async fn look_at_pieces(holder: Holder, facts: Facts) -> anyhow::Result<Seen> {
+    let mut figures = Figures::default();
+    let mut checks = Vec::new();
+    for process in &facts.processes {
+        let is_ready = |other: &ProcessFacts| other.role == process.role && other.state == State::Ready;
+        let is_served = facts.processes.iter().any(is_ready);
+        checks.push(json!({"name": process.name, "ok": is_served, "reason": process.state.word()}));
+        if let Some(url) = &process.url {
+            // One that ends at this moment has nothing to say any more.
+            figures = figures.plus(&Figures::of(url, PATIENCE).await.unwrap_or_default());
+        }
+    }
+    let is_ready = checks.iter().all(|check| check["ok"] == true);
+    let status = if is_ready { "ready" } else { "not_ready" };
+    let readiness = json!({"status": status, "checks": checks});
+    Ok(Seen { holder, is_ready, readiness, figures, processes: facts.processes })
 }
 
 fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
     let holder = &seen.holder;
     let up_for = since(holder.started_at, context.env.now());
-    let data = json!({
+    let mut data = json!({
         "running": true,
         "ready": seen.is_ready,
         "pid": holder.pid,
@@ -93,8 +121,22 @@ fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
     for (name, state) in not_ready(&seen.readiness) {
         facts.push(("waits for", format!("{name}: {state}")));
     }
+    if !seen.processes.is_empty() {
+        data["processes"] = json!(seen.processes);
+        facts.extend(seen.processes.iter().map(|process| (process.name.as_str(), told_process(process))));
+    }
     let report = Report::facts(data, facts);
     if seen.is_ready { report } else { report.exit(Exit::Degraded) }
+}
+
+/// A process of a shop in pieces, in a line.
+fn told_process(process: &ProcessFacts) -> String {
+    let mut parts = vec![process.state.word().to_owned()];
+    parts.extend(process.pid.map(|pid| format!("process {pid}")));
+    parts.extend(process.url.clone());
+    parts.push(format!("restarts {}", process.restarts));
+    parts.extend(process.last_end.as_ref().map(|how| format!("last: {how}")));
+    parts.join(" · ")
 }
 
 /// The parts that keep the shop from being ready, as `/readyz` names them.

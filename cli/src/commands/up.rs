@@ -14,11 +14,13 @@ use crate::output::{Format, Progress, Report};
 use crate::targets::local::launch::{Life, launch};
 use crate::targets::local::serve::{self, Wish};
 use crate::targets::local::welcome::Welcome;
+use crate::targets::pieces::{self, roster::Replicas, serve::Pieces};
 
 /// The words of `up`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The database's address is a secret: set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE."
+    after_help = "The database's address is a secret: set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE.\n\
+                  Without one, --processes starts a PostgreSQL of its own from the programs that are installed."
 )]
 pub struct UpArgs {
     /// Port of the public listener; 0 takes a free one [default: 8080]
@@ -30,6 +32,12 @@ pub struct UpArgs {
     /// What keeps the data: sqlite or postgres [default: sqlite]
     #[arg(long, value_enum, hide_possible_values = true)]
     engine: Option<Engine>,
+    /// Run every service as a process of its own, on PostgreSQL
+    #[arg(long)]
+    processes: bool,
+    /// How many processes a service has, as order=2,payment=2 [default: one each]
+    #[arg(long, value_name = "COUNTS", requires = "processes")]
+    replicas: Option<Replicas>,
     /// Address of the PostgreSQL database, without a password
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
@@ -74,6 +82,7 @@ impl UpArgs {
             limits: self.limits,
             allow_faults,
             demo: self.empty.then_some(false),
+            processes: self.processes,
         }
     }
 }
@@ -87,7 +96,11 @@ pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> 
         detach(args, &settings, context)
     } else {
         let wish = Wish { environment: context.environment.clone(), reset_admin: args.reset_admin };
-        serve::serve(&settings, &wish, &context.env, context.printer)
+        if !args.processes {
+            return serve::serve(&settings, &wish, &context.env, context.printer);
+        }
+        let pieces = Pieces { replicas: args.replicas.clone().unwrap_or_default() };
+        pieces::serve::serve(&settings, &wish, &pieces, &context.env, context.printer)
     }
 }
 
@@ -125,6 +138,10 @@ fn words(args: &UpArgs, settings: &Settings, context: &Context<'_>) -> Vec<OsStr
     words.push(if settings.allow_faults { "--allow-faults" } else { "--no-allow-faults" }.into());
     if let Some(url) = &args.database_url {
         words.extend(["--database-url".into(), url.into()]);
+    }
+    words.extend(args.processes.then(|| "--processes".into()));
+    if let Some(replicas) = args.replicas.as_ref().filter(|replicas| !replicas.is_empty()) {
+        words.extend(["--replicas".into(), replicas.to_string().into()]);
     }
     words.extend((!settings.demo).then(|| "--empty".into()));
     words.extend(args.reset_admin.then(|| "--reset-admin".into()));

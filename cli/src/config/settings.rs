@@ -26,6 +26,9 @@ pub struct Overrides {
     pub allow_faults: Option<bool>,
     /// `--empty` says no.
     pub demo: Option<bool>,
+    /// `--processes`: the engine is PostgreSQL unless somebody says otherwise, and no address means one of the
+    /// shop's own.
+    pub processes: bool,
 }
 
 /// What a local shop is started with.
@@ -39,7 +42,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// What keeps the data.
     pub engine: Engine,
-    /// The database's address; always there when the engine is PostgreSQL.
+    /// The database's address; always there when the engine is PostgreSQL, but for a shop in pieces, which can have
+    /// one of its own.
     pub database_url: Option<DatabaseUrl>,
     /// The table of rate limits.
     pub limits: Limits,
@@ -59,10 +63,17 @@ impl Config {
         flags: &Overrides,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, Failure> {
-        let engine = flags.engine.or(self.pick(|layer| layer.engine)).unwrap_or(Engine::Sqlite);
+        let usual = if flags.processes { Engine::Postgres } else { Engine::Sqlite };
+        let engine = flags.engine.or(self.pick(|layer| layer.engine)).unwrap_or(usual);
+        if flags.processes && engine == Engine::Sqlite {
+            let message =
+                "a shop in several processes cannot keep its data in SQLite: one process owns the file";
+            return Err(Failure::new(Exit::Usage, "E-ENGINE", message)
+                .hint("leave --engine out, or say --engine postgres; without an address it starts its own"));
+        }
         let in_file = self.pick(|layer| layer.database_url.clone());
         let database_url = database_url(flags.database_url.as_deref(), in_file.as_deref(), &variable)?;
-        if engine == Engine::Postgres && database_url.is_none() {
+        if engine == Engine::Postgres && database_url.is_none() && !flags.processes {
             let message = "the engine is postgres and there is no database address";
             return Err(Failure::new(Exit::Config, "E-DATABASE-URL", message)
                 .hint("set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE to a file that holds it"));
@@ -183,6 +194,15 @@ mod tests {
         let config = config("schema = 1\n[env.dev]\nengine = \"postgres\"\n");
         let failure = config.settings(&Overrides::default(), |_| None).unwrap_err();
         assert_eq!(failure.exit(), Exit::Config);
+    }
+
+    #[test]
+    fn a_shop_in_pieces_has_postgres_of_its_own_unless_it_is_told_of_another() {
+        let pieces = Overrides { processes: true, ..Overrides::default() };
+        let settings = config("schema = 1\n[env.dev]\n").settings(&pieces, |_| None).unwrap();
+        assert_eq!((settings.engine, settings.database_url.is_none()), (Engine::Postgres, true));
+        let sqlite = config("schema = 1\n[env.dev]\nengine = \"sqlite\"\n");
+        assert_eq!(sqlite.settings(&pieces, |_| None).unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]

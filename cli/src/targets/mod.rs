@@ -9,6 +9,7 @@
 mod check;
 pub mod local;
 pub mod operator;
+pub mod pieces;
 
 pub use check::{Check, Verdict};
 

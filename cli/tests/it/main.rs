@@ -8,6 +8,7 @@ mod help;
 mod json;
 mod kills;
 mod operator;
+mod pieces;
 mod running;
 mod shopctl;
 mod stories;

@@ -39,6 +39,17 @@ impl Figures {
         Ok(if reply.status.is_success() { Self::from_metrics(&reply.text()) } else { Self::default() })
     }
 
+    /// These and those of another process of the same shop.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let sum = |one: Option<u64>, two: Option<u64>| one.zip(two).map_or(one.or(two), |(a, b)| Some(a + b));
+        Self {
+            orders: sum(self.orders, other.orders),
+            sagas_in_flight: sum(self.sagas_in_flight, other.sagas_in_flight),
+            errors: sum(self.errors, other.errors),
+        }
+    }
+
     /// The living line.
     #[must_use]
     pub fn line(&self) -> String {
@@ -96,6 +107,13 @@ http_requests_total{service=\"order\",route=\"/v1/orders\",status=\"503\"} 2
     fn figures_are_sums_over_labels() {
         let figures = Figures::from_metrics(METRICS);
         assert_eq!(figures.line(), "orders 7 · sagas in flight 3 · errors 2");
+    }
+
+    #[test]
+    fn processes_add_up_and_one_that_does_not_count_takes_nothing_away() {
+        let figures = Figures::from_metrics(METRICS);
+        let both = figures.plus(&figures).plus(&Figures::default());
+        assert_eq!(both.line(), "orders 14 · sagas in flight 6 · errors 4");
     }
 
     #[test]

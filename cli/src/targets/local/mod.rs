@@ -11,5 +11,5 @@ pub mod lock;
 pub mod pages;
 pub mod port;
 pub mod serve;
-mod signals;
+pub(in crate::targets) mod signals;
 pub mod welcome;

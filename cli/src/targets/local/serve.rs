@@ -1,5 +1,6 @@
 //! Runs the shop in this process, from the lock on its data to the last lease given back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -97,14 +98,14 @@ async fn start(
             biased;
             Some(step) = steps.recv() => show(&step, progress),
             started = &mut starting => {
-                return started.map(Some).map_err(|error| explained(error, settings));
+                return started.map(Some).map_err(|error| explained(error, &settings.data_dir));
             }
             _ = signals.next() => return Ok(None),
         }
     }
 }
 
-fn show(step: &app::Progress, progress: &mut Progress<'_>) {
+pub(in crate::targets) fn show(step: &app::Progress, progress: &mut Progress<'_>) {
     let phase = match step {
         app::Progress::Opening => "opening the data",
         app::Progress::Migrating => "bringing the tables up to date",
@@ -138,10 +139,11 @@ fn welcome(shop: &RunningShop, settings: &Settings) -> Welcome {
             .iter()
             .map(|(code, about)| Promotion { code: code.clone(), about: about.clone() })
             .collect(),
+        processes: Vec::new(),
     }
 }
 
-fn tell_ready(welcome: &Welcome, printer: &Printer) -> anyhow::Result<()> {
+pub(in crate::targets) fn tell_ready(welcome: &Welcome, printer: &Printer) -> anyhow::Result<()> {
     if printer.format() == Format::Ndjson {
         printer.event(&welcome.to_event())?;
         return Ok(());
@@ -196,7 +198,7 @@ async fn drain(
 }
 
 /// The settings in the words of the platform.
-fn shop_config(settings: &Settings, wish: &Wish) -> ShopConfig {
+pub(in crate::targets) fn shop_config(settings: &Settings, wish: &Wish) -> ShopConfig {
     let mut config = ShopConfig::local(settings.data_dir.clone());
     config.environment.clone_from(&wish.environment);
     config.listen.set_port(settings.port);
@@ -211,8 +213,8 @@ fn shop_config(settings: &Settings, wish: &Wish) -> ShopConfig {
 }
 
 /// Why it did not start, with what to do about it.
-fn explained(error: StartError, settings: &Settings) -> anyhow::Error {
-    let place = settings.data_dir.display().to_string();
+pub(in crate::targets) fn explained(error: StartError, data_dir: &Path) -> anyhow::Error {
+    let place = data_dir.display().to_string();
     let failure = |exit, code, hint: &str| {
         Failure::new(exit, code, "could not start the shop").object(&place).hint(hint)
     };

@@ -6,7 +6,7 @@ use crate::failure::Exit;
 
 /// A wish to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(in crate::targets) enum Stop {
     /// SIGINT: Ctrl-C.
     Interrupt,
     /// SIGTERM, or the terminal is gone.
@@ -15,7 +15,7 @@ pub(super) enum Stop {
 
 impl Stop {
     /// The signal's name.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::targets) fn name(self) -> &'static str {
         match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
@@ -23,7 +23,7 @@ impl Stop {
     }
 
     /// How a process ends that was stopped by it.
-    pub(super) fn exit(self) -> Exit {
+    pub(in crate::targets) fn exit(self) -> Exit {
         match self {
             Self::Interrupt => Exit::Interrupted,
             Self::Terminate => Exit::Terminated,
@@ -33,7 +33,7 @@ impl Stop {
 
 /// The wishes as they come.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::targets) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -42,7 +42,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// From now on a signal is a wish and ends nothing by itself.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    pub(in crate::targets) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -52,7 +52,7 @@ impl Signals {
     }
 
     /// The next wish.
-    pub(super) async fn next(&mut self) -> Stop {
+    pub(in crate::targets) async fn next(&mut self) -> Stop {
         self.last = tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,
@@ -62,7 +62,7 @@ impl Signals {
     }
 
     /// How a process ends that was stopped by the last wish.
-    pub(super) fn exit(&self) -> Exit {
+    pub(in crate::targets) fn exit(&self) -> Exit {
         self.last.exit()
     }
 }

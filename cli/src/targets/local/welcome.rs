@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::pages::Page;
 use crate::output::Body;
+use crate::targets::pieces::facts::ProcessFacts;
 
 /// The facts of a shop that is ready. The names of the fields are part of the public contract.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Welcome {
     /// Codes that customers may try.
     #[serde(default)]
     pub promotions: Vec<Promotion>,
+    /// The processes of a shop in pieces; none where one process is the whole shop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFacts>,
 }
 
 /// An admin whose password is new.
@@ -91,6 +95,10 @@ impl Welcome {
             let name = if number == 0 { "try a code" } else { "" };
             facts.push((name.into(), format!("{code}: {about}")));
         }
+        if !self.processes.is_empty() {
+            let names: Vec<&str> = self.processes.iter().map(|process| process.name.as_str()).collect();
+            facts.push(("processes".into(), format!("{}: {}", names.len(), names.join(" "))));
+        }
         facts.push(("data".into(), self.data_dir.clone()));
         Body::Facts(facts)
     }
@@ -114,6 +122,7 @@ mod tests {
                 control_token: text("c0ntrol"),
             }),
             promotions: vec![Promotion { code: text("WELCOME10"), about: text("10 % off") }],
+            processes: Vec::new(),
         }
     }
 

@@ -1,0 +1,137 @@
+//! The PostgreSQL of a shop in pieces, when nobody names one: made from the programs that are installed, in the data
+//! folder, kept over restarts, stopped at the end.
+
+mod guardian;
+mod node;
+mod session;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use platform::app::installed_postgres::{Installed, USER};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Exit, Failure};
+use guardian::Guardian;
+use node::{DATABASE, Node};
+
+/// The folder in the data folder.
+const FOLDER: &str = "postgres";
+/// How long making the shop's database may take.
+const MAKE_MAX: Duration = Duration::from_secs(30);
+
+/// Something that whoever runs the shop should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    /// A word for scripts: `primary_lost`.
+    pub(super) what: &'static str,
+    /// A sentence for people.
+    pub(super) told: String,
+    /// Whether it deserves a look.
+    pub(super) is_alert: bool,
+}
+
+/// A database of the shop's own that runs.
+pub(super) struct Database {
+    url: String,
+    stop: CancellationToken,
+    guardian: JoinHandle<()>,
+}
+
+impl Database {
+    /// Starts the database under `data_dir`; makes it when there is none. Answers it with what happens to it from now
+    /// on.
+    pub(super) async fn start(data_dir: &Path) -> anyhow::Result<(Self, UnboundedReceiver<Notice>)> {
+        let installed = Installed::find().map_err(missing)?;
+        let folder = data_dir.join(FOLDER);
+        make_folder(&installed, data_dir, &folder)?;
+        let node = Node::new("a", installed, &folder, 5432);
+        if !node.socket_fits() {
+            return Err(too_deep(data_dir).into());
+        }
+        if !node.exists() {
+            node.make().map_err(|error| broken(data_dir, error))?;
+        }
+        let server = node.start(&[]).await.map_err(|error| broken(data_dir, error))?;
+        make_database(&node).await.map_err(|error| broken(data_dir, error))?;
+        let url = format!("postgresql://{USER}@{}/{DATABASE}", node.host());
+        let (notices, heard) = unbounded_channel();
+        let stop = CancellationToken::new();
+        let guardian = Guardian { node, notices };
+        let guardian = tokio::spawn(guardian.watch(server, stop.clone()));
+        Ok((Self { url, stop, guardian }, heard))
+    }
+
+    /// Where the shop finds it.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it in order.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.guardian.await.ok();
+    }
+}
+
+/// The folder belongs to whoever the server runs as, and nobody else may look into it.
+fn make_folder(installed: &Installed, data_dir: &Path, folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.and_then(|()| installed.give(folder))
+        .and_then(|()| {
+            // The folder of all environments is ours as well.
+            let above = data_dir.parent().filter(|above| above.ends_with(".shopctl"));
+            above.into_iter().chain([data_dir]).try_for_each(|folder| installed.let_through(folder))
+        })
+        .map_err(|error| broken(data_dir, error))?;
+    match installed.barred(folder) {
+        None => Ok(()),
+        Some(barred) => Err(Failure::new(
+            Exit::Preflight,
+            "E-POSTGRES-FOLDER",
+            format!("PostgreSQL runs as the user `postgres`, who may not enter {}", barred.display()),
+        )
+        .object(barred.display())
+        .hint("name another folder with --data-dir, or run shopctl as an ordinary user")
+        .into()),
+    }
+}
+
+async fn make_database(node: &Node) -> io::Result<()> {
+    let session = node.session(MAKE_MAX).await.map_err(io::Error::other)?;
+    let known = format!("SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'");
+    if session.value(&known).await.map_err(io::Error::other)?.is_none() {
+        session.ask(&format!("CREATE DATABASE {DATABASE}")).await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn missing(error: io::Error) -> Failure {
+    let failure = Failure::new(Exit::Preflight, "E-POSTGRES", "there is no PostgreSQL to start");
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "install it (Debian: apt-get install postgresql), or set SHOPCTL_DATABASE_URL to one that runs"
+        }
+        _ => "set SHOPCTL_DATABASE_URL to one that runs",
+    };
+    failure.object("postgresql").hint(hint).because(error)
+}
+
+fn too_deep(data_dir: &Path) -> Failure {
+    let message = "the data folder's path is too long for PostgreSQL's socket";
+    Failure::new(Exit::Preflight, "E-POSTGRES-FOLDER", message)
+        .object(data_dir.display())
+        .hint("name a shorter one with --data-dir")
+}
+
+fn broken(data_dir: &Path, error: io::Error) -> Failure {
+    let folder = data_dir.join(FOLDER);
+    Failure::new(Exit::Preflight, "E-POSTGRES", "could not start the shop's own PostgreSQL")
+        .object(folder.display())
+        .hint(format!("its log is in {}", folder.display()))
+        .because(error)
+}

@@ -1,0 +1,276 @@
+//! One PostgreSQL server of ours: its folder, its socket, its processes.
+//!
+//! It listens on a socket in a folder that only its owner can enter, and on no port: whoever reaches it may do
+//! everything. Its settings stand on its command line, so that copying a data folder from one node to the other never
+//! copies who a node is.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use platform::app::installed_postgres::Installed;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command as AsyncCommand};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::session::{Session, Silence};
+
+/// The shop's database in the cluster.
+pub(super) const DATABASE: &str = "shop";
+/// How long a server may take until it answers: after a crash it replays its log first.
+const START_MAX: Duration = Duration::from_secs(120);
+/// How long an orderly stop may take: the last checkpoint writes what is not written yet.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long processes that were killed may take to be gone.
+const GONE_MAX: Duration = Duration::from_secs(10);
+/// The longest path of a socket that systems take.
+const SOCKET_PATH_MAX: usize = 103;
+
+/// Ends the server when the pipe to whoever started it closes, so that none is left behind when that one is killed.
+const KEEPER: &str = r#"read -r word
+[ "$word" = done ] || kill -QUIT "$1" 2>/dev/null"#;
+
+/// Where a server lives.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// `a` or `b`.
+    pub(super) name: &'static str,
+    installed: Installed,
+    folder: PathBuf,
+    /// Numbers the socket; nothing listens on a port.
+    port: u16,
+}
+
+/// A server that runs.
+pub(super) struct Server {
+    child: Child,
+    keeper: Child,
+}
+
+impl Node {
+    /// The node `name` in `folder`, whose socket has `port`.
+    pub(super) fn new(name: &'static str, installed: Installed, folder: &Path, port: u16) -> Self {
+        Self { name, installed, folder: folder.to_owned(), port }
+    }
+
+    /// The folder of its data.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join(self.name)
+    }
+
+    /// Where it logs.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.name))
+    }
+
+    /// Its place in a URL with several hosts.
+    pub(super) fn host(&self) -> String {
+        format!("{}:{}", escaped(&self.folder.display().to_string()), self.port)
+    }
+
+    /// Whether the socket's path is one that the system takes.
+    pub(super) fn socket_fits(&self) -> bool {
+        self.folder.join(format!(".s.PGSQL.{}", self.port)).as_os_str().len() <= SOCKET_PATH_MAX
+    }
+
+    /// Whether there is a cluster.
+    pub(super) fn exists(&self) -> bool {
+        self.data().join("PG_VERSION").exists()
+    }
+
+    /// Makes an empty cluster.
+    pub(super) fn make(&self) -> io::Result<()> {
+        self.installed.make_cluster(&self.data(), true)
+    }
+
+    /// A conversation with its database.
+    pub(super) async fn session(&self, deadline: Duration) -> Result<Session, Silence> {
+        Session::open(&self.folder, self.port, "postgres", deadline).await
+    }
+
+    /// Starts it with `settings` beside its own, and waits until it answers.
+    pub(super) async fn start(&self, settings: &[(&str, String)]) -> io::Result<Server> {
+        self.end_leftovers().await?;
+        let mut server = self.spawn(settings)?;
+        let deadline = Instant::now() + START_MAX;
+        loop {
+            if let Some(status) = server.child.try_wait()? {
+                return Err(io::Error::other(format!(
+                    "PostgreSQL did not start ({status}): {}",
+                    self.last_words()
+                )));
+            }
+            if self.session(Duration::from_secs(1)).await.is_ok() {
+                return Ok(server);
+            }
+            if Instant::now() > deadline {
+                server.kill(self).await?;
+                return Err(io::Error::other(format!(
+                    "PostgreSQL did not answer within {} s: {}",
+                    START_MAX.as_secs(),
+                    self.last_words()
+                )));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn spawn(&self, settings: &[(&str, String)]) -> io::Result<Server> {
+        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
+        let mut command = self.installed.command("postgres", &self.folder);
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
+        let own = [
+            ("listen_addresses", String::new()),
+            ("unix_socket_directories", self.folder.display().to_string()),
+            ("cluster_name", format!("shop_{}", self.name)),
+            ("max_connections", "200".to_owned()),
+            ("wal_level", "replica".to_owned()),
+            ("max_wal_senders", "8".to_owned()),
+            ("wal_keep_size", "256MB".to_owned()),
+        ];
+        for (name, value) in own
+            .iter()
+            .map(|(name, value)| (*name, value))
+            .chain(settings.iter().map(|(name, value)| (*name, value)))
+        {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        command.stdout(log.try_clone()?).stderr(log).process_group(0);
+        let child = AsyncCommand::from(command).spawn()?;
+        let pid = child.id().ok_or_else(|| io::Error::other("PostgreSQL ended at once"))?;
+        let mut keeper = self.installed.as_account(Command::new("sh"), &self.folder);
+        keeper
+            .args(["-c", KEEPER, "keeper", &pid.to_string()])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(Server { child, keeper: AsyncCommand::from(keeper).spawn()? })
+    }
+
+    /// The end of its log.
+    pub(super) fn last_words(&self) -> String {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text[text.len().saturating_sub(2_000)..]).into_owned();
+        let telling = |line: &&str| ["FATAL", "PANIC", "ERROR"].iter().any(|word| line.contains(word));
+        let line = text.lines().rev().find(telling).or_else(|| text.lines().last());
+        line.unwrap_or("it said nothing").to_owned()
+    }
+
+    /// Every process that works in its data folder, the server and all it started, whoever started that.
+    pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
+        let data = match fs::canonicalize(self.data()) {
+            Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == data) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Kills every process that works in its data folder and waits until the last is gone: afterwards nothing can be
+    /// written there. It works on frozen ones, and on those that an earlier supervisor left behind.
+    pub(super) async fn fence(&self) -> io::Result<usize> {
+        let deadline = Instant::now() + GONE_MAX;
+        let mut killed = 0;
+        loop {
+            let pids = self.pids()?;
+            if pids.is_empty() {
+                return Ok(killed);
+            }
+            killed = killed.max(pids.len());
+            for pid in pids {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    kill_process(pid, Signal::KILL).ok();
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::other(format!("processes of node {} do not end", self.name)));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What an earlier supervisor left behind is given a moment to end by itself.
+    async fn end_leftovers(&self) -> io::Result<()> {
+        let patience = Instant::now() + Duration::from_secs(3);
+        while !self.pids()?.is_empty() && Instant::now() < patience {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.fence().await.map(drop)
+    }
+}
+
+impl Server {
+    /// The process id of the server.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until it ends. May be dropped and asked again.
+    pub(super) async fn end(&mut self) -> io::Result<std::process::ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Stops it in order; at once when that takes too long.
+    pub(super) async fn stop(mut self, node: &Node) -> io::Result<()> {
+        if let Some(pid) = self.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
+            kill_process(pid, Signal::INT).ok();
+        }
+        if timeout(STOP_MAX, self.child.wait()).await.is_err() {
+            node.fence().await?;
+        }
+        self.dismiss_keeper().await;
+        Ok(())
+    }
+
+    /// Kills it and all it started, and waits until they are gone.
+    pub(super) async fn kill(mut self, node: &Node) -> io::Result<()> {
+        node.fence().await?;
+        timeout(GONE_MAX, self.child.wait()).await.map_err(io::Error::other)??;
+        self.dismiss_keeper().await;
+        Ok(())
+    }
+
+    /// The server is gone, and its number may be somebody else's soon.
+    async fn dismiss_keeper(&mut self) {
+        if let Some(mut words) = self.keeper.stdin.take() {
+            words.write_all(b"done\n").await.ok();
+        }
+        self.keeper.wait().await.ok();
+    }
+}
+
+/// `path` as it stands in a URL's host.
+fn escaped(path: &str) -> String {
+    let mut text = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_a_host_when_every_odd_letter_is_escaped() {
+        assert_eq!(escaped("/data/my shop/postgres"), "%2Fdata%2Fmy%20shop%2Fpostgres");
+    }
+}

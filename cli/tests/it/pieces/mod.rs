@@ -1,0 +1,4 @@
+//! The shop in pieces: every service a process of its own, on a PostgreSQL of the shop's own.
+
+mod life;
+mod shop;

@@ -1,0 +1,144 @@
+//! A shop in pieces for a test, and the processes it consists of.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use platform::app::installed_postgres::Installed;
+use platform::client::ShopClient;
+use platform::http::Context;
+use platform::services::order::client::{PlaceOrder, Placed};
+use platform::services::user::client::Login;
+use platform::testing::postgres;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::running::Running;
+use crate::shopctl::{PATIENCE, Project};
+
+/// A folder that PostgreSQL's own user may walk through.
+pub(super) fn project() -> Project {
+    let project = Project::new();
+    let open = std::fs::Permissions::from_mode(0o711);
+    std::fs::set_permissions(project.path(), open).expect("the folder is ours");
+    project
+}
+
+/// Whether PostgreSQL is here; says so when it is not, and fails when it must be.
+pub(super) fn has_postgres() -> bool {
+    match Installed::find() {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(std::env::var_os(postgres::REQUIRE).is_none(), "PostgreSQL is required, but {error}");
+            say_skipped(&error);
+            false
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test must say so, and tests have no printer")]
+fn say_skipped(error: &std::io::Error) {
+    eprintln!("SKIPPED on PostgreSQL: {error}");
+}
+
+/// The data folder of the project's shop.
+pub(super) fn data_dir(project: &Project) -> PathBuf {
+    project.path().join(".shopctl/local")
+}
+
+/// What `status` says of each process, by its name.
+pub(super) fn processes(project: &Project) -> BTreeMap<String, Value> {
+    let ran = project.run("status -o json");
+    let items = ran.json()["data"]["processes"].as_array().cloned().unwrap_or_default();
+    items.into_iter().map(|item| (item["name"].as_str().expect("a name").to_owned(), item)).collect()
+}
+
+/// The process of `name` as `status` shows it, once `is_so` holds of it.
+pub(super) fn process_when(project: &Project, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let all = processes(project);
+        match all.get(name) {
+            Some(process) if is_so(process) => return process.clone(),
+            _ => assert!(Instant::now() < deadline, "{name} never came to it: {all:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(super) fn pid_of(process: &Value) -> u32 {
+    u32::try_from(process["pid"].as_u64().expect("a pid")).expect("a pid")
+}
+
+pub(super) fn send(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    kill_process(pid, signal).expect("a signal arrives");
+}
+
+/// Every process that works for the project's shop: those that `ready` named, and every PostgreSQL in its folder.
+pub(super) fn everybody(project: &Project, running: &Running) -> Vec<u32> {
+    let named = running.ready()["processes"].as_array().expect("processes");
+    let mut pids: Vec<u32> = named.iter().map(pid_of).collect();
+    pids.extend(postgres_pids(project));
+    pids
+}
+
+/// Every process whose working folder is below the shop's PostgreSQL.
+pub(super) fn postgres_pids(project: &Project) -> Vec<u32> {
+    let folder = data_dir(project).join("postgres");
+    let entries = std::fs::read_dir("/proc").expect("a list of processes");
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&folder))
+    })
+    .collect()
+}
+
+/// Waits until none of them is there any more.
+pub(super) fn until_gone(pids: &[u32]) {
+    let deadline = Instant::now() + PATIENCE;
+    let is_there = |pid: &u32| {
+        // A zombie has ended; nobody has asked how yet.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    };
+    while let Some(pid) = pids.iter().find(|pid| is_there(pid)) {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert!(Instant::now() < deadline, "process {pid} ({name:?}) is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The admin's session.
+pub(super) async fn admin(client: &ShopClient, running: &Running) -> Context {
+    let admin = &running.ready()["admin"];
+    let word = |field: &str| admin[field].as_str().expect("the admin is shown at the first start").to_owned();
+    let login = Login { email: word("email"), password: word("password") };
+    let session = client.users.login(&client.anonymous(), &login).await.expect("signed in");
+    client.bearing(&session.access_token)
+}
+
+/// A SKU with more units than anybody can buy here.
+pub(super) async fn stock_up(client: &ShopClient, admin: &Context, sku: &str) {
+    let product = serde_json::from_value(json!({
+        "slug": sku.to_lowercase(), "title": sku, "category": "kitchen",
+        "variants": [{"sku": sku, "title": "one size", "price": {"amount": 999, "currency": "USD"}}],
+    }))
+    .expect("a product");
+    client.products.create(admin, &product).await.expect("created");
+    client.products.receive(admin, sku, 1_000_000, "delivery", None).await.expect("received");
+}
+
+/// A guest buys one of `sku` under `key`.
+pub(super) async fn buy(client: &ShopClient, sku: &str, key: &str) -> Result<Placed, String> {
+    let nobody = client.anonymous();
+    let cart = client.orders.create_cart(&nobody).await.map_err(|error| error.to_string())?;
+    client.orders.set_line(&nobody, cart.id, sku, 1).await.map_err(|error| error.to_string())?;
+    let order: PlaceOrder = serde_json::from_value(json!({
+        "cart_id": cart.id, "email": "ada@example.com", "payment_method": "pm_card_visa",
+        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
+    }))
+    .expect("an order");
+    client.orders.place(&nobody, &order, key, false).await.map_err(|error| error.to_string())
+}
