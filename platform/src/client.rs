@@ -108,6 +108,13 @@ impl Operator {
         Self { shop: ShopClient::new(base_url), right: Right::Token(token.into()) }
     }
 
+    /// The same, whose passes live by the time of `env`: for a shop whose clock is not the system's.
+    #[must_use]
+    pub fn in_time_of(mut self, env: &Env) -> Self {
+        self.shop.env = env.clone();
+        self
+    }
+
     /// The shop.
     #[must_use]
     pub fn shop(&self) -> &ShopClient {

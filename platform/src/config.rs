@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::manifest::RouteClass;
 use crate::resilience::limiter::Quota;
 use crate::storage::EngineConfig;
-use crate::vocabulary::Currency;
+use crate::vocabulary::{Currency, Env, Fate};
 
 /// Everything a shop can be told. [`ShopConfig::local`] has the built-in values.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ShopConfig {
     pub listen: std::net::SocketAddr,
     /// Whether fault switches may be thrown.
     pub faults_allowed: bool,
+    /// Decides where the process dies; nobody does outside tests and drills.
+    pub fate: Option<Fate>,
     /// Serve `/metrics` on the public listener too.
     pub metrics_public: bool,
     /// The user service.
@@ -222,6 +224,15 @@ pub struct TelemetryConfig {
 }
 
 impl ShopConfig {
+    /// The system's time, chance and ids, and the fate of this configuration.
+    #[must_use]
+    pub fn env(&self) -> Env {
+        match &self.fate {
+            Some(fate) => Env::system().with_fate(fate.clone()),
+            None => Env::system(),
+        }
+    }
+
     /// The built-in environment: SQLite under `data_dir`, generous limits, fault switches allowed.
     #[must_use]
     pub fn local(data_dir: PathBuf) -> Self {
@@ -231,6 +242,7 @@ impl ShopConfig {
             demo_data: true,
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 8080)),
             faults_allowed: true,
+            fate: None,
             metrics_public: true,
             user: UserConfig {
                 bcrypt_cost: 10,

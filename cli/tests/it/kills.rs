@@ -18,16 +18,22 @@ use serde_json::{Value, json};
 const BUYERS: usize = 12;
 
 /// A shop in a process of its own, which ends with this.
-struct Shop {
-    process: Child,
+pub(crate) struct Shop {
+    pub(crate) process: Child,
     ready: Value,
 }
 
 impl Shop {
-    fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        Self::fated(data_dir, "")
+    }
+
+    /// One that dies as `fate` says.
+    pub(crate) fn fated(data_dir: &Path, fate: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_shopctl"))
             .args(["up", "-o", "ndjson", "--port", "0", "--limits", "none", "--data-dir"])
             .arg(data_dir)
+            .env("SHOPCTL_FATE", fate)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -42,11 +48,15 @@ impl Shop {
         Self { process, ready }
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn admin(&self) -> Value {
+        self.ready["admin"].clone()
+    }
+
+    pub(crate) fn url(&self) -> &str {
         self.ready["url"].as_str().expect("a url")
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("SIGKILL");
         self.process.wait().expect("reaped");
     }
@@ -100,7 +110,7 @@ fn nothing_is_lost_or_charged_twice_when_the_plug_is_pulled() {
     let mut seed = 42;
 
     let mut shop = Shop::start(folder.path());
-    let admin = shop.ready["admin"].clone();
+    let admin = shop.admin();
     let sku = runtime.block_on(stock_up(&shop, &admin));
     for round in 0..kills {
         let client = ShopClient::new(shop.url());
@@ -123,7 +133,7 @@ fn nothing_is_lost_or_charged_twice_when_the_plug_is_pulled() {
 }
 
 /// A SKU with more units than anybody can buy here.
-async fn stock_up(shop: &Shop, admin: &Value) -> String {
+pub(crate) async fn stock_up(shop: &Shop, admin: &Value) -> String {
     let client = ShopClient::new(shop.url());
     let context = sign_in(&client, admin).await;
     let product = serde_json::from_value(json!({
@@ -143,7 +153,7 @@ async fn sign_in(client: &ShopClient, admin: &Value) -> platform::http::Context 
     client.bearing(&session.access_token)
 }
 
-async fn check(shop: &Shop, admin: &Value, acknowledged: &[OrderId]) {
+pub(crate) async fn check(shop: &Shop, admin: &Value, acknowledged: &[OrderId]) {
     let client = ShopClient::new(shop.url());
     let context = sign_in(&client, admin).await;
     for id in acknowledged {

@@ -6,6 +6,7 @@ mod errors;
 mod exit_codes;
 mod help;
 mod json;
+mod kill_points;
 mod kills;
 mod operator;
 mod pieces;

@@ -8,6 +8,7 @@ use axum::Router;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::fate::fated;
 use super::gauges;
 use super::running::Stops;
 use crate::bus::{self, Bus, Relay};
@@ -99,7 +100,8 @@ impl Assembly {
         for service in &self.local {
             let mounted = (service.mount)(&self.capabilities).await?;
             let name = service.manifest.name;
-            let router = self.capabilities.telemetry.observe(name, mounted.router);
+            let router = fated(mounted.router, name, &self.capabilities.env);
+            let router = self.capabilities.telemetry.observe(name, router);
             self.capabilities.endpoint(name).bind(router.clone());
             self.routers.push((name, router));
             self.openapi.push(mounted.openapi);

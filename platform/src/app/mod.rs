@@ -4,6 +4,7 @@
 //! is a process of its own, after [`prepare()`] has furnished the data once. All build the same [`crate::capabilities::Capabilities`] and mount the same services.
 
 mod assemble;
+mod fate;
 mod gauges;
 mod memory;
 mod prepare;
@@ -12,6 +13,7 @@ mod serve;
 mod signals;
 mod start;
 
+pub use fate::fate;
 pub use memory::prefer_small_pages;
 pub use prepare::{Prepared, prepare};
 pub use running::{RunningShop, Vitals};

@@ -18,7 +18,6 @@ use crate::http::server::{self, ServerLimits};
 use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::{SERVICES, Service};
 use crate::storage::Db;
-use crate::vocabulary::Env;
 
 /// The port of the gateway when it runs by itself.
 const GATEWAY_PORT: u16 = 8080;
@@ -121,7 +120,7 @@ impl ServeOptions {
 
 /// Runs `options.roles` in this process. Migrates first when a service is among them.
 pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
-    let env = Env::system();
+    let env = config.env();
     start::make_data_folder(&config)?;
     let telemetry = start::begin_telemetry(&config, &env)?;
     let secrets_file = options.secrets_file.clone().unwrap_or_else(|| config.data_dir.join(SECRETS_FILE));

@@ -143,7 +143,7 @@ pub async fn up(
     options: UpOptions,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<RunningShop, StartError> {
-    let env = Env::system();
+    let env = config.env();
     make_data_folder(&config)?;
     let telemetry = begin_telemetry(&config, &env)?;
     let secrets = Arc::new(Secrets::load_or_generate(&config.data_dir.join(SECRETS_FILE), &env)?);

@@ -142,6 +142,9 @@ where
     async fn round(&self) -> Result<usize, StorageError> {
         let received = self.bus.transport().receive(self.queue, RECEIVE_MAX).await?;
         let count = received.len();
+        if count > 0 {
+            self.reach("received").await;
+        }
         let mut events = Vec::with_capacity(count);
         for delivery in received {
             if delivery.receives > self.queue.receives_max {
@@ -157,8 +160,13 @@ where
         let fresh = self.without_handled(events).await?;
         for turn in turns(fresh) {
             self.turn(turn).await?;
+            self.reach("recorded").await;
         }
         Ok(count)
+    }
+
+    async fn reach(&self, phase: &str) {
+        self.bus.env().reach(|| format!("consumer.{}.{phase}", self.queue.name)).await;
     }
 
     /// Acknowledges what was handled before, and answers the rest.
@@ -196,6 +204,9 @@ where
                 Ok(effects) => decided.push(Decided { delivery, event, effects }),
                 Err(error) => self.refuse(delivery, error).await?,
             }
+        }
+        if !decided.is_empty() {
+            self.reach("decided").await;
         }
         match decided.len() {
             0 => Ok(()),

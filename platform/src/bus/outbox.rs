@@ -233,8 +233,13 @@ impl Relay {
             return Ok(Round { published: 0, more: false });
         }
         let published = due.len();
+        let env = self.bus.env();
+        env.reach(|| format!("outbox.{}.before", self.table)).await;
         match self.bus.publish(self.table, due).await {
-            Ok(()) => Ok(Round { published, more: full }),
+            Ok(()) => {
+                env.reach(|| format!("outbox.{}.recorded", self.table)).await;
+                Ok(Round { published, more: full })
+            }
             // A twin was faster: what it published is marked, and the rest is still there.
             Err(error) if error.is_expectation(super::MARK) => Ok(Round { published: 0, more: true }),
             Err(error) => Err(error),

@@ -306,11 +306,14 @@ impl<S: Saga> Runner<S> {
                 return Left::LostLease;
             };
             shared.telemetry.meters().saga_step(advance.step, advance.outcome, began.elapsed());
+            let taken = advance.step;
+            shared.env.reach(|| format!("saga.{}.{taken}.after", row.kind)).await;
             let (next, batch, pause) = self.outcome(&row, &mut work, advance);
             match shared.db.write(batch).await {
                 Ok(_) => {
                     row = next;
                     stale = 0;
+                    shared.env.reach(|| format!("saga.{}.{taken}.recorded", row.kind)).await;
                 }
                 Err(error) if error.is_expectation(LEASE) => return Left::LostLease,
                 // The service's data moved under us: a customer cancelled, a colleague shipped. Decide anew.

@@ -1,4 +1,4 @@
-//! Time, randomness and ids, handed down instead of reached for. This is the only file that asks the
+//! Time, randomness, ids and the hour of death, handed down instead of reached for. This is the only file that asks the
 //! system for randomness.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use uuid::Uuid;
 
-use super::{Clock, Id, Timestamp};
+use super::{Clock, Fate, Id, Timestamp, Verdict};
 
 /// What a part of the shop may know of the outside world: the time, and chance. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,19 +16,44 @@ pub struct Env {
     clock: Clock,
     /// A seeded source for tests and simulation; the thread's own generator otherwise.
     seeded: Option<Arc<Mutex<StdRng>>>,
+    /// Decides where the process dies, in tests and drills; nobody does otherwise.
+    fate: Option<Fate>,
 }
 
 impl Env {
     /// The system's clock and randomness.
     #[must_use]
     pub fn system() -> Self {
-        Self { clock: Clock::system(), seeded: None }
+        Self { clock: Clock::system(), seeded: None, fate: None }
     }
 
     /// A clock of the caller's and randomness that repeats for the same `seed`.
     #[must_use]
     pub fn seeded(clock: Clock, seed: u64) -> Self {
-        Self { clock, seeded: Some(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))) }
+        Self { clock, seeded: Some(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))), fate: None }
+    }
+
+    /// The same, with `fate` deciding where the process dies.
+    #[must_use]
+    pub fn with_fate(self, fate: Fate) -> Self {
+        Self { fate: Some(fate), ..self }
+    }
+
+    /// Who decides where the process dies, when somebody does.
+    #[must_use]
+    pub fn fate(&self) -> Option<&Fate> {
+        self.fate.as_ref()
+    }
+
+    /// Passes a point at which the process may die, named by `point`. Answers whether what was told there is lost; that
+    /// it is, only a fate can say ([`Env::with_fate`]).
+    pub async fn reach(&self, point: impl FnOnce() -> String) -> bool {
+        let Some(fate) = &self.fate else { return false };
+        match fate.at(&point()) {
+            Verdict::GoOn => false,
+            Verdict::Lost => true,
+            Verdict::Never => std::future::pending().await,
+        }
     }
 
     /// The clock.

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod env;
 pub mod events;
+pub mod fate;
 pub mod identity;
 pub mod ids;
 pub mod money;
@@ -12,6 +13,7 @@ pub mod money;
 pub use clock::{Clock, Timestamp};
 pub use env::Env;
 pub use events::{Event, Topic};
+pub use fate::{Fate, Verdict};
 pub use identity::{Identity, Role};
 pub use ids::{
     AddressId, AttemptId, CartId, DeliveryId, EventId, Id, MovementId, OrderId, PaymentId, ProductId,

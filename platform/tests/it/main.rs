@@ -7,6 +7,7 @@
 
 mod architecture;
 mod buses;
+mod crash_matrix;
 mod engine_failures;
 mod engines;
 mod fakepay;

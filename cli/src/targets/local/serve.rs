@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use platform::app::{self, EngineConfig, RunningShop, ShopConfig, StartError, StorageError, UpOptions};
-use platform::vocabulary::Env;
+use platform::vocabulary::{Env, Fate};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -19,6 +19,8 @@ use crate::output::{Format, Printer, Progress, Report};
 
 /// Connections that a shop holds to PostgreSQL: more only make it wait on itself.
 const CONNECTIONS_MAX: usize = 16;
+/// The variable that says at which point the process kills itself; for tests and drills.
+const FATE: &str = "SHOPCTL_FATE";
 /// How often the living line is drawn.
 const LINE_EVERY: Duration = Duration::from_millis(500);
 
@@ -37,7 +39,8 @@ pub struct Wish {
 /// When its data is held by another, or it does not start.
 pub fn serve(settings: &Settings, wish: &Wish, env: &Env, printer: &Printer) -> anyhow::Result<Exit> {
     let lock = Lock::acquire(&settings.data_dir)?;
-    let config = shop_config(settings, wish);
+    let mut config = shop_config(settings, wish);
+    config.fate = fate(settings)?;
     let holder = Holder {
         pid: std::process::id(),
         url: None,
@@ -194,6 +197,16 @@ async fn drain(
             printer.say("stopped at once; the next start takes up what was in flight");
             Ok(second.exit())
         }
+    }
+}
+
+/// Where the process kills itself, when a drill or a test asks for that and faults are allowed.
+fn fate(settings: &Settings) -> anyhow::Result<Option<Fate>> {
+    match std::env::var(FATE) {
+        Ok(words) if settings.allow_faults && !words.is_empty() => app::fate(&words)
+            .map(Some)
+            .with_context(|| format!("could not keep the notes that {FATE} asks for")),
+        _ => Ok(None),
     }
 }
 

@@ -83,9 +83,12 @@ impl Sender {
         if claimed.is_empty() {
             return Ok(Round { claimed: 0, away: None });
         }
+        env.reach(|| format!("sender.{}.before", spec.name)).await;
         let (ended, away) = self.hand_over(&claimed, stop).await?;
+        env.reach(|| format!("sender.{}.after", spec.name)).await;
         let deliveries: Vec<_> = claimed.iter().zip(ended).collect();
         self.settle(store::settle(env.now(), claim, &deliveries)).await?;
+        env.reach(|| format!("sender.{}.recorded", spec.name)).await;
         self.tell(&deliveries);
         Ok(Round { claimed: deliveries.len(), away })
     }

@@ -12,7 +12,7 @@
 
 use super::events::{Event, Operation};
 use super::model::{State, Stock};
-use super::sagas::{OrderSagas, Step, Wait, Work, conflict_reason};
+use super::sagas::{OrderSagas, REFUND, SETTLE_PAYMENT, Step, Wait, Work, conflict_reason};
 use super::status::PaymentStatus as Standing;
 use crate::http::{CallError, Code, Context};
 use crate::saga::{Advance, SagaRow};
@@ -49,7 +49,7 @@ impl OrderSagas {
 
     /// Sends back what moved after the order had ended.
     pub(super) async fn late_payment(&self, context: &Context, row: &SagaRow, work: &mut Work) -> Advance {
-        let step = "settle_payment";
+        let step = SETTLE_PAYMENT;
         let mut events = Vec::new();
         if let Err(wait) = self.settle_payment(context, work, &mut events).await {
             return self.wait(row, work, step, wait, &events);
@@ -60,7 +60,7 @@ impl OrderSagas {
 
     /// Sends back what staff asked for, and puts the goods back on the shelf when they came back.
     pub(super) async fn refund(&self, context: &Context, row: &SagaRow, work: &mut Work) -> Advance {
-        let step = "refund";
+        let step = REFUND;
         let mut events = Vec::new();
         let state = &work.order.state;
         if state.refund_due > 0 {

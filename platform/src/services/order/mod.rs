@@ -44,6 +44,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 pub use promotions::DEMO_PROMOTIONS;
+pub use sagas::steps as saga_steps;
 
 use crate::capabilities::Capabilities;
 use crate::manifest::{Manifest, Objective, Route, RouteClass};

@@ -127,8 +127,9 @@ impl Orders {
             row.params["cart_version"] = plan.cart.version.into();
             self.runner.lease_from_the_start(&mut row);
             self.runner.log().insert(&mut batch, &row);
+            self.env.reach(|| "order.place.before".to_owned()).await;
             match self.db.write(batch).await {
-                Ok(_) => {}
+                Ok(_) => drop(self.env.reach(|| "order.place.recorded".to_owned()).await),
                 Err(error) if error.is_conflict("order_number") => {
                     placed.number = number(&self.env);
                     continue;

@@ -74,6 +74,18 @@ pub(super) enum Step {
 }
 
 impl Step {
+    const ALL: [Self; 9] = [
+        Self::Reserve,
+        Self::Request,
+        Self::Authorize,
+        Self::Expire,
+        Self::Pin,
+        Self::Capture,
+        Self::CommitStock,
+        Self::Undo,
+        Self::Finish,
+    ];
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Reserve => "reserve",
@@ -88,6 +100,26 @@ impl Step {
         }
     }
 }
+
+/// Every step of every saga of an order, as (kind, step): what a test of crashes must cover.
+#[must_use]
+pub fn steps() -> Vec<(&'static str, &'static str)> {
+    let of = |kind: SagaKind| match kind {
+        SagaKind::Checkout => Step::ALL.map(Step::as_str).to_vec(),
+        SagaKind::Cancellation => vec![Step::Undo.as_str()],
+        SagaKind::Refund => vec![REFUND],
+        SagaKind::LatePayment => vec![SETTLE_PAYMENT],
+    };
+    SagaKind::ALL
+        .into_iter()
+        .flat_map(|kind| of(kind).into_iter().map(move |step| (kind.as_str(), step)))
+        .collect()
+}
+
+/// The one step of a refund.
+pub(super) const REFUND: &str = "refund";
+/// The one step of a late payment.
+pub(super) const SETTLE_PAYMENT: &str = "settle_payment";
 
 /// Which step of the checkout is due.
 pub(super) fn due(state: &State, now: Timestamp, deadline: Option<Timestamp>) -> Step {
@@ -332,6 +364,16 @@ impl Saga for OrderSagas {
 impl OrderSagas {
     async fn step(&self, context: &Context, row: &SagaRow, work: &mut Work) -> Advance {
         let kind = SagaKind::ALL.into_iter().find(|kind| kind.as_str() == row.kind);
+        if self.env.fate().is_some() {
+            let step = match kind {
+                Some(SagaKind::Checkout) => due(&work.order.state, self.env.now(), row.deadline_at).as_str(),
+                Some(SagaKind::Cancellation) => Step::Undo.as_str(),
+                Some(SagaKind::Refund) => REFUND,
+                Some(SagaKind::LatePayment) => SETTLE_PAYMENT,
+                None => "none",
+            };
+            self.env.reach(|| format!("saga.{}.{step}.before", row.kind)).await;
+        }
         match kind {
             Some(SagaKind::Checkout) => self.checkout(context, row, work).await,
             Some(SagaKind::Cancellation) => self.undo(context, row, work).await,
@@ -344,5 +386,28 @@ impl OrderSagas {
                 then: Then::Stuck(format!("`{}` is not a saga of an order", row.kind)),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A step that is added here must be added to the list, which is what the matrix of crashes is made of.
+    #[test]
+    fn the_list_of_steps_has_every_step_once() {
+        let place = |step: Step| match step {
+            Step::Reserve => 0,
+            Step::Request => 1,
+            Step::Authorize => 2,
+            Step::Expire => 3,
+            Step::Pin => 4,
+            Step::Capture => 5,
+            Step::CommitStock => 6,
+            Step::Undo => 7,
+            Step::Finish => 8,
+        };
+        let places: Vec<usize> = Step::ALL.into_iter().map(place).collect();
+        assert_eq!(places, (0..9).collect::<Vec<_>>());
     }
 }

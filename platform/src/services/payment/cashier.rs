@@ -306,6 +306,8 @@ impl Cashier {
         seat: &Seat,
     ) -> Ended {
         let request = attempt.request(record);
+        let (env, operation) = (&self.inner.env, attempt.operation.as_str());
+        env.reach(|| format!("provider.{operation}.before")).await;
         let answer = tokio::select! {
             answer = pass.call(self.inner.provider.execute(&request)) => answer,
             // A webhook was faster: the call need not be waited for.
@@ -316,7 +318,15 @@ impl Cashier {
                 };
             }
         };
-        self.conclude(record, attempt, &answer, may_have_left, seat.is_awaited()).await
+        let is_lost = env.reach(|| format!("provider.{operation}.after")).await;
+        let answer = if is_lost {
+            ProviderAnswer::Unknown { reason: "the answer was lost".to_owned(), reached: true }
+        } else {
+            answer
+        };
+        let ended = self.conclude(record, attempt, &answer, may_have_left, seat.is_awaited()).await;
+        env.reach(|| format!("provider.{operation}.recorded")).await;
+        ended
     }
 
     /// Writes what an answer means. `is_awaited`: the caller hears it, so no event is needed.

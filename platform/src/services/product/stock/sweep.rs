@@ -68,8 +68,10 @@ impl Store {
             data: serde_json::json!({ "order_id": order_id, "lines": lines }),
         };
         outbox::append(&mut batch, OUTBOX, &event);
+        self.env.reach(|| "sweeper.reservations.before".to_owned()).await;
         match self.db.write(batch).await {
             Ok(_) => {
+                self.env.reach(|| "sweeper.reservations.recorded".to_owned()).await;
                 self.stock_changed(&lines);
                 self.bus.wake(Topic::Product);
                 tracing::info!(%order_id, "a reservation expired");

@@ -1,0 +1,468 @@
+//! A whole shop in a runtime of its own, which dies with everything in it; and the one that takes over.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use platform::app::{self, RunningShop, ShopConfig, UpOptions};
+use platform::client::{Operator, notification, order};
+use platform::services::order::client::{Order, PlaceOrder, Refund, Status};
+use platform::storage::EngineConfig;
+use platform::testing::postgres;
+use platform::vocabulary::{Env, Fate, OrderId, Role, Verdict};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::stories::{Act, Case, Ending, Story};
+
+const SKU: &str = "DOOM-1";
+const UNITS: i64 = 100_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// By how much the next process's clock is ahead: whatever the dead one had claimed or leased is over then.
+const LATER_S: i64 = 130;
+const STAFF: &[Role] = &[Role::Ops, Role::Support, Role::Merchandiser];
+
+/// Where shops live. The runtime is the world outside: buyers, staff, and the database server.
+pub(super) struct Ground {
+    outside: Runtime,
+    is_postgres: bool,
+}
+
+impl Ground {
+    pub(super) fn sqlite() -> Self {
+        Self { outside: runtime(), is_postgres: false }
+    }
+
+    /// None where there is no PostgreSQL.
+    pub(super) fn postgres() -> Option<Self> {
+        let outside = runtime();
+        let is_there = outside.block_on(postgres::database()).is_some();
+        is_there.then_some(Self { outside, is_postgres: true })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        if self.is_postgres { "PostgreSQL" } else { "SQLite" }
+    }
+
+    fn engine(&self, folder: &Path) -> EngineConfig {
+        if !self.is_postgres {
+            return EngineConfig::Sqlite { path: folder.join("shop.db") };
+        }
+        let url = self.outside.block_on(postgres::database()).expect("a database");
+        EngineConfig::Postgres { url, connections_max: 8 }
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// Decides for one shop, and remembers.
+#[derive(Clone, Default)]
+pub(super) struct Judge(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    heard: Vec<String>,
+    armed: Vec<Case>,
+}
+
+impl Judge {
+    fn fate(&self) -> Fate {
+        let this = self.clone();
+        Fate::new(move |point| {
+            let mut known = this.0.lock().expect("a judge");
+            if !known.heard.iter().any(|heard| heard == point) {
+                known.heard.push(point.to_owned());
+            }
+            match known.armed.iter().position(|case| case.point == point) {
+                Some(place) => known.armed.remove(place).verdict,
+                None => Verdict::GoOn,
+            }
+        })
+    }
+
+    fn arm(&self, cases: &[Case]) {
+        self.0.lock().expect("a judge").armed.extend_from_slice(cases);
+    }
+
+    /// Points that nobody has come to yet.
+    fn left(&self) -> Vec<Case> {
+        self.0.lock().expect("a judge").armed.clone()
+    }
+
+    pub(super) fn listen(&self) {
+        self.0.lock().expect("a judge").heard.clear();
+    }
+
+    /// What the orders of the shop pass: not what runs anyway, nor what only reads.
+    pub(super) fn heard(&self) -> Vec<String> {
+        let known = self.0.lock().expect("a judge");
+        known.heard.iter().filter(|point| !point.starts_with("call.user.")).cloned().collect()
+    }
+}
+
+/// A shop that will die.
+pub(super) struct Shop<'ground> {
+    ground: &'ground Ground,
+    folder: TempDir,
+    config: ShopConfig,
+    inside: Runtime,
+    running: RunningShop,
+    operator: Operator,
+    pub(super) fate: Judge,
+}
+
+impl<'ground> Shop<'ground> {
+    /// An open shop; with the provider held away when `held`.
+    pub(super) fn open(ground: &'ground Ground, held: bool) -> Self {
+        Self::open_with(ground, held, |_| {})
+    }
+
+    fn open_with(ground: &'ground Ground, held: bool, change: impl FnOnce(&mut ShopConfig)) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fate = Judge::default();
+        let mut config = ShopConfig::local(folder.path().to_owned());
+        config.engine = ground.engine(folder.path());
+        config.listen.set_port(0);
+        config.demo_data = false;
+        config.user.bcrypt_cost = 4;
+        config.gateway.limits = false;
+        config.payment.provider_timeout = Duration::from_millis(500);
+        config.order.payment_deadline = Duration::from_millis(if held { 5_000 } else { 600_000 });
+        config.fate = Some(fate.fate());
+        change(&mut config);
+        let inside = runtime();
+        let running =
+            inside.block_on(app::up(config.clone(), UpOptions::default(), |_| {})).expect("it starts");
+        let operator = Operator::of_folder(running.url(), folder.path(), "test").expect("the owner");
+        let shop = Self { ground, folder, config, inside, running, operator, fate };
+        shop.stock_up(held);
+        shop
+    }
+
+    fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.ground.outside.block_on(future)
+    }
+
+    fn stock_up(&self, held: bool) {
+        let product = serde_json::from_value(json!({
+            "slug": "doom", "title": "Doom", "category": "kitchen",
+            "variants": [{"sku": SKU, "title": "one size", "price": {"amount": 999, "currency": "USD"}}],
+        }))
+        .expect("a product");
+        let (shop, acting) = (self.operator.shop(), self.operator.acting(STAFF));
+        self.wait(async {
+            shop.products.create(&acting, &product).await.expect("created");
+            shop.products.receive(&acting, SKU, UNITS, "delivery", None).await.expect("received");
+            if held {
+                let held = shop.payments.open_breaker(&acting, "stripe-authorize", "the test holds it").await;
+                held.expect("held open");
+            }
+        });
+    }
+
+    /// `count` requests of a story, brought to where its act begins.
+    pub(super) fn prepare(&self, story: &'static Story, count: usize) -> Vec<Ending> {
+        let mut acts: Vec<Ending> = (0..count).map(|number| self.request(story, number)).collect();
+        if story.act == Act::Place {
+            return acts;
+        }
+        let from = if story.held { Status::PaymentQueued } else { Status::Confirmed };
+        for act in &mut acts {
+            self.place_now(act);
+            self.order_when(act, |order| order.status == from);
+            if !story.held {
+                self.until("its sagas are at their end", async || self.is_at_rest(act).await);
+            }
+        }
+        acts
+    }
+
+    async fn is_at_rest(&self, act: &Ending) -> bool {
+        let (Some(id), acting) = (act.id, self.operator.acting(STAFF)) else { return false };
+        let sagas = self.operator.shop().orders.order_sagas(&acting, id).await;
+        sagas.is_ok_and(|sagas| {
+            sagas.items.iter().all(|saga| ["completed", "compensated"].contains(&&*saga.state))
+        })
+    }
+
+    fn request(&self, story: &'static Story, number: usize) -> Ending {
+        let client = self.operator.shop();
+        let cart = self.wait(async {
+            let nobody = client.anonymous();
+            let cart = client.orders.create_cart(&nobody).await.expect("a cart").id;
+            client.orders.set_line(&nobody, cart, SKU, 1).await.expect("a line");
+            cart
+        });
+        let order = json!({
+            "cart_id": cart, "email": "ada@example.com", "payment_method": story.payment_method,
+            "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
+        });
+        Ending {
+            story: story.name,
+            key: format!("{} {number}", story.name),
+            order,
+            id: None,
+            act: story.act,
+            ends: std::slice::from_ref(&story.ends),
+        }
+    }
+
+    fn place_now(&self, act: &mut Ending) {
+        act.id = Some(self.wait(place(self.operator.clone(), act.clone())).expect("placed"));
+    }
+
+    /// Begins the act of each; nobody waits for answers that may never come.
+    pub(super) fn act(&self, story: &Story, acts: &[Ending]) {
+        if let Some(call) = story.loses {
+            self.fate.arm(&[Case { point: call.to_owned(), verdict: Verdict::Lost }]);
+        }
+        for act in acts {
+            let (operator, act, kind) = (self.operator.clone(), act.clone(), story.act);
+            self.ground.outside.spawn(async move { begin(operator, act, kind).await });
+        }
+    }
+
+    /// Waits until the story has come to its end for each, and its sagas to theirs.
+    pub(super) fn wait_for(&self, story: &Story, acts: &[Ending]) {
+        for act in acts {
+            let mut act = act.clone();
+            if act.id.is_none() {
+                self.place_now(&mut act);
+            }
+            self.order_when(&act, |order| order.status == story.ends && is_over(order, story.act));
+        }
+    }
+
+    fn order_when(&self, act: &Ending, is_so: impl Fn(&Order) -> bool) {
+        let id = act.id.expect("it was placed");
+        self.until(&format!("{} {id}", act.story), async || {
+            let acting = self.operator.acting(STAFF);
+            let order = self.operator.shop().orders.admin_order(&acting, id).await;
+            order.is_ok_and(|order| is_so(&order.order))
+        });
+    }
+
+    fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        self.wait(until(what, is_so));
+    }
+
+    /// Nothing is under way any more: no saga, no message, no event that was not told.
+    pub(super) fn wait_until_quiet(&self) {
+        self.until("it is quiet", async || is_quiet(&self.operator).await);
+    }
+
+    /// Brings orders of `story` to stand at the points of `cases`, one at each.
+    pub(super) fn stand_at(&self, story: &'static Story, cases: &[Case]) -> Vec<Ending> {
+        let acts = self.prepare(story, cases.len());
+        self.fate.arm(cases);
+        for act in &acts {
+            self.act(story, std::slice::from_ref(act));
+        }
+        self.until_nobody_is_missing(cases);
+        acts
+    }
+
+    /// Tells a story until a background worker stands still at `point`.
+    pub(super) fn stand_still(&self, story: &'static Story, point: &str) -> Ending {
+        let mut act = self.prepare(story, 1).remove(0);
+        if act.id.is_none() {
+            act.key = point.to_owned();
+        }
+        let case = [Case { point: point.to_owned(), verdict: Verdict::Never }];
+        self.fate.arm(&case);
+        self.act(story, std::slice::from_ref(&act));
+        self.until_nobody_is_missing(&case);
+        act
+    }
+
+    fn until_nobody_is_missing(&self, cases: &[Case]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = self.fate.left();
+            let missing: Vec<&str> = cases
+                .iter()
+                .map(|case| &*case.point)
+                .filter(|point| left.iter().any(|one| one.point == *point))
+                .collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "nobody came to {missing:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(super) fn close(self) {
+        let Self { inside, running, .. } = self;
+        assert!(inside.block_on(running.drain()), "it drains");
+    }
+
+    /// The process is gone, with everything that it held in memory.
+    pub(super) fn die(self) -> Heir<'ground> {
+        let Self { ground, folder, mut config, inside, running, .. } = self;
+        inside.shutdown_timeout(Duration::from_secs(5));
+        drop(running);
+        config.fate = None;
+        config.order.reservation_ttl = ShopConfig::local(folder.path().to_owned()).order.reservation_ttl;
+        Heir { ground, folder, config }
+    }
+}
+
+/// Whether the money went where the act wanted it.
+fn is_over(order: &Order, act: Act) -> bool {
+    act != Act::Refund || order.refunded == order.total
+}
+
+async fn place(operator: Operator, act: Ending) -> Result<OrderId, String> {
+    let client = operator.shop();
+    let order: PlaceOrder = serde_json::from_value(act.order).expect("an order");
+    match client.orders.place(&client.anonymous(), &order, &act.key, true).await {
+        Ok(placed) => Ok(placed.order.id),
+        // Declined: the problem names the order.
+        Err(error) => error
+            .problem()
+            .and_then(|problem| problem.extra.get("order_id")?.as_str()?.parse().ok())
+            .ok_or_else(|| error.to_string()),
+    }
+}
+
+async fn begin(operator: Operator, act: Ending, kind: Act) {
+    let (orders, acting) = (&operator.shop().orders, operator.acting(STAFF));
+    match (kind, act.id) {
+        (Act::CallOff, Some(id)) => drop(orders.admin_cancel(&acting, id, Some("the test")).await),
+        (Act::Refund, Some(id)) => {
+            let refund = Refund { amount: None, reason: "the test".to_owned(), restock: true };
+            drop(orders.refund(&acting, id, &refund).await);
+        }
+        _ => drop(place(operator.clone(), act).await),
+    }
+}
+
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what}: that never came true");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn is_quiet(operator: &Operator) -> bool {
+    let acting = operator.acting(STAFF);
+    for state in ["running", "compensating"] {
+        let filter = order::SagaFilter { state: Some(state.to_owned()), ..Default::default() };
+        let page = operator.shop().orders.sagas(&acting, &filter).await;
+        if !page.is_ok_and(|page| page.items.is_empty()) {
+            return false;
+        }
+    }
+    let Ok(queues) = operator.shop().notifications.queues(&acting).await else { return false };
+    let filter = notification::DeliveryFilter { state: Some("pending".to_owned()), ..Default::default() };
+    let pending = operator.shop().notifications.deliveries(&acting, &filter).await;
+    queues.queues.iter().all(|queue| queue.depth == 0)
+        && queues.outboxes.iter().all(|outbox| outbox.waiting == 0)
+        && pending.is_ok_and(|page| page.items.is_empty())
+}
+
+/// What the dead process left.
+pub(super) struct Heir<'ground> {
+    ground: &'ground Ground,
+    folder: TempDir,
+    config: ShopConfig,
+}
+
+impl Heir<'_> {
+    /// Starts the next process, lets the buyers ask again, waits until nothing is under way, and says what does not add
+    /// up.
+    pub(super) fn take_over(self, endings: &[Ending]) -> Vec<String> {
+        let inside = runtime();
+        let running = inside.block_on(app::up(self.config.clone(), UpOptions::default(), |_| {}));
+        let running = running.expect("the next one starts");
+        running.skew_clock(LATER_S);
+        let later = Env::system();
+        later.clock().skew(LATER_S * 1_000_000);
+        let operator = Operator::of_folder(running.url(), self.folder.path(), "test").expect("the owner");
+        let operator = operator.in_time_of(&later);
+        let found = self.ground.outside.block_on(audit(&operator, endings));
+        assert!(inside.block_on(running.drain()), "it drains");
+        found
+    }
+}
+
+/// The buyers' retries, the ends of their orders, and the books.
+async fn audit(operator: &Operator, endings: &[Ending]) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut orders = Vec::new();
+    for ending in endings {
+        let again = async || place(operator.clone(), ending.clone()).await;
+        match (ending.id, again().await) {
+            (Some(was), Ok(is)) if was != is => {
+                violations.push(format!("{}: its key bought twice", ending.story))
+            }
+            (_, Ok(id)) => orders.push((ending, id)),
+            (_, Err(error)) => violations.push(format!("{}: cannot be bought again: {error}", ending.story)),
+        }
+    }
+    // Staff whose request may have died on its way asks again; what was heard is not done twice.
+    for (ending, id) in orders.iter().filter(|(ending, _)| ending.act != Act::Place) {
+        let known = operator.shop().orders.order_sagas(&operator.acting(STAFF), *id).await;
+        if known.is_ok_and(|sagas| sagas.items.len() == 1) {
+            begin(operator.clone(), (*ending).clone(), ending.act).await;
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !is_quiet(operator).await && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    if !is_quiet(operator).await {
+        violations.push("something is still under way".to_owned());
+    }
+    let mut sold = 0;
+    for (ending, id) in &orders {
+        let order =
+            operator.shop().orders.admin_order(&operator.acting(STAFF), *id).await.expect("an order").order;
+        if !(ending.ends.contains(&order.status) && is_over(&order, ending.act)) {
+            violations.push(format!("{} ({}): {id} ended {:?}", ending.story, ending.key, order.status));
+        }
+        sold += i64::from(order.status == Status::Confirmed && order.refunded != order.total);
+    }
+    books(operator, sold, violations).await
+}
+
+async fn books(operator: &Operator, sold: i64, mut violations: Vec<String>) -> Vec<String> {
+    let acting = operator.acting(STAFF);
+    let stock = operator.shop().products.stock(&acting, SKU).await.expect("stock");
+    if (stock.on_hand, stock.reserved) != (UNITS - sold, 0) {
+        violations.push(format!("{sold} units were sold of {UNITS}, and the stock is {stock:?}"));
+    }
+    let report = operator.shop().payments.reconcile(&acting, None).await.expect("reconciled");
+    if !report.differences.is_empty() {
+        violations.push(format!("our ledger and the provider's statement differ: {report:?}"));
+    }
+    violations
+}
+
+/// The sweeper dies while it gives back the stock of orders whose sagas stand still; answers how many cases that were,
+/// and what did not add up.
+pub(super) fn die_sweeping(ground: &Ground) -> (usize, Vec<String>) {
+    // Its saga may be faster than the sweep that goes on: then it is bought after all.
+    const ENDS: &[Status] = &[Status::Cancelled, Status::Expired, Status::Confirmed];
+    let shop = Shop::open_with(ground, false, |config| {
+        config.order.reservation_ttl = Duration::from_secs(1);
+        config.product.sweep_every = Duration::from_millis(50);
+    });
+    let stops = ["sweeper.reservations.before", "sweeper.reservations.recorded"];
+    let stops = stops.map(|point| Case { point: point.to_owned(), verdict: Verdict::Never });
+    let holds = Case { point: "saga.checkout.reserve.recorded".to_owned(), verdict: Verdict::Never };
+    shop.fate.arm(&stops);
+    shop.fate.arm(&[holds.clone(), holds]);
+    let story = &super::STORIES[0];
+    let acts: Vec<Ending> =
+        (0..2).map(|number| Ending { ends: ENDS, ..shop.request(story, number) }).collect();
+    shop.act(story, &acts);
+    shop.until_nobody_is_missing(&stops);
+    (stops.len(), shop.die().take_over(&acts))
+}
