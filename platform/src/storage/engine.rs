@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::faults::{self, FaultSwitch};
-use super::{Batch, Migration, Row, Value, migrations, postgres, sqlite};
+use super::{Batch, Migration, Row, Value, migrations, postgres, read_only, sqlite};
 use crate::vocabulary::Env;
 
 /// Why a batch or a read did not do what it was asked.
@@ -144,6 +144,17 @@ impl Db {
             }
         };
         Ok(Self { engine })
+    }
+
+    /// Opens data that is there for reading only, also while another process writes it: every write is refused.
+    pub async fn open_read_only(config: &EngineConfig) -> Result<Self, StorageError> {
+        let inner = match config {
+            EngineConfig::Sqlite { path } => {
+                Self { engine: Arc::new(sqlite::Sqlite::open_read_only(path).await?) }
+            }
+            EngineConfig::Postgres { .. } => Self::open(config).await?,
+        };
+        Ok(Self { engine: Arc::new(read_only::ReadOnly { inner: inner.engine }) })
     }
 
     /// Wraps an engine of the caller's: a test that makes the engine fail, or a simulation.

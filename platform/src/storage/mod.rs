@@ -17,6 +17,7 @@ mod engine;
 pub mod faults;
 pub mod migrations;
 pub mod postgres;
+mod read_only;
 pub mod sqlite;
 mod value;
 

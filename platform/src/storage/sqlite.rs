@@ -78,6 +78,26 @@ impl Sqlite {
             .map_err(|error| StorageError::Unavailable(error.to_string()))?
     }
 
+    /// Opens the file at `path`, which must be there, for reading only. Another process may write it meanwhile.
+    pub async fn open_read_only(path: &Path) -> Result<Self, StorageError> {
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || Self::start_reading(&path))
+            .await
+            .map_err(|error| StorageError::Unavailable(error.to_string()))?
+    }
+
+    fn start_reading(path: &Path) -> Result<Self, StorageError> {
+        let cannot = |what: &dyn std::fmt::Display| {
+            StorageError::Unavailable(format!("cannot read {}: {what}", path.display()))
+        };
+        let counters = Arc::new(Counters::default());
+        let (readers, readers_count) =
+            start_readers(&counters, || look(path).map_err(|error| cannot(&error)))?;
+        // Nobody takes what is written: the channel ends here.
+        let (writer, _) = mpsc::channel();
+        Ok(Self { writer, readers, readers_count, counters })
+    }
+
     fn start(path: &Path) -> Result<Self, StorageError> {
         let cannot = |what: &dyn std::fmt::Display| {
             StorageError::Unavailable(format!("cannot open {}: {what}", path.display()))
@@ -93,16 +113,11 @@ impl Sqlite {
         let writer_of = move || Writer { connection, counters: told, watched: Cell::new(0) }.run(jobs);
         spawn("sqlite-writer".to_owned(), writer_of)?;
 
-        let (readers, jobs) = mpsc::channel();
-        let jobs = Arc::new(Mutex::new(jobs));
-        let readers_count =
-            thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, READERS_MAX));
-        for number in 1..=readers_count {
+        let (readers, readers_count) = start_readers(&counters, || {
             let connection = connect(path, OpenFlags::empty()).map_err(|error| cannot(&error))?;
             connection.pragma_update(None, "query_only", true).map_err(|error| cannot(&error))?;
-            let (jobs, told) = (Arc::clone(&jobs), Arc::clone(&counters));
-            spawn(format!("sqlite-reader-{number}"), move || serve_reads(&connection, &jobs, &told))?;
-        }
+            Ok(connection)
+        })?;
         counters.open.store(1 + readers_count as u64, Ordering::Relaxed);
         Ok(Self { writer, readers, readers_count, counters })
     }
@@ -223,6 +238,34 @@ enum Ran {
     Again,
     /// The whole transaction is lost.
     Lost(StorageError),
+}
+
+/// A connection that cannot write, whatever it is asked.
+fn look(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    Ok(connection)
+}
+
+/// Starts a few threads that read, each with a connection of its own; answers the way to them and how many they are.
+fn start_readers(
+    counters: &Arc<Counters>,
+    open: impl Fn() -> Result<Connection, StorageError>,
+) -> Result<(Sender<ReaderJob>, usize), StorageError> {
+    let (readers, jobs) = mpsc::channel();
+    let jobs = Arc::new(Mutex::new(jobs));
+    let count = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, READERS_MAX));
+    for number in 1..=count {
+        let connection = open()?;
+        let (jobs, told) = (Arc::clone(&jobs), Arc::clone(counters));
+        spawn(format!("sqlite-reader-{number}"), move || serve_reads(&connection, &jobs, &told))?;
+    }
+    Ok((readers, count))
 }
 
 struct Writer {

@@ -136,10 +136,20 @@ fn card_number(bytes: &[u8], begin: usize) -> Option<Found> {
     }
     let ends_word = bytes.get(end).is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let digits = &digits[..count];
-    (count >= 13 && ends_word && passes_luhn(digits)).then_some(Found {
+    (count >= 13 && ends_word && passes_luhn(digits) && !is_uuid(bytes, begin)).then_some(Found {
         begin,
         end,
         what: Finding::CardNumber,
+    })
+}
+
+/// Of a hundred thousand random ids two begin with digits that pass for a card's.
+fn is_uuid(bytes: &[u8], begin: usize) -> bool {
+    bytes.get(begin..begin + 36).is_some_and(|word| {
+        word.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
     })
 }
 
@@ -236,6 +246,7 @@ mod tests {
             "bearer of bad news",
             "pm_card_visa",
             "66c07398f9d4a1b2",
+            "cart 42424242-4242-4242-a1b2-c3d4e5f60718",
         ] {
             assert_eq!(clean(text), text);
         }

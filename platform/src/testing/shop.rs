@@ -164,6 +164,13 @@ impl TestShop {
         }
     }
 
+    /// Stops in order and answers the folder with what it left: the data on SQLite, the provider's statement.
+    pub async fn stop(self) -> TempDir {
+        let Self { running, folder, .. } = self;
+        assert!(running.drain().await, "the shop drains in time");
+        folder
+    }
+
     /// Stops in order and starts again on the same data (SQLite only).
     pub async fn restart(self) -> Self {
         let Self { running, folder, .. } = self;

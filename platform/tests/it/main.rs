@@ -26,4 +26,5 @@ mod saga_runner;
 mod shop;
 mod telemetry;
 mod user;
+mod verify;
 mod web;

@@ -94,6 +94,29 @@ pub(super) enum EventKind {
     Refunded,
 }
 
+/// The name of the journal in the sandbox's folder.
+const FILE_NAME: &str = "statement.journal";
+
+/// The last word on every intent in the journal under `folder`, oldest first; false when there is no journal. Changes
+/// nothing there.
+pub(super) fn read_only(folder: &Path, mut tell: impl FnMut(&Intent) -> io::Result<()>) -> io::Result<bool> {
+    let path = folder.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(false);
+    }
+    let mut intents = BTreeMap::new();
+    journal::read_only(&path, |payload| {
+        // Most frames only say what was delivered.
+        let record: Record = serde_json::from_slice(payload)?;
+        if let Some(intent) = record.intent {
+            intents.insert(intent.token, intent);
+        }
+        Ok(())
+    })?;
+    intents.values().try_for_each(&mut tell)?;
+    Ok(true)
+}
+
 /// Where things stand in the journal.
 #[derive(Debug, Default)]
 struct Places {
@@ -163,7 +186,7 @@ impl Book {
     /// Opens the journal under `folder`, rewriting it first when most of it is dead.
     pub(super) fn open(folder: &Path, now: i64) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let path = folder.join("statement.journal");
+        let path = folder.join(FILE_NAME);
         let (book, live) = Self::read(&path, now)?;
         let size = book.lock().end;
         if size < REWRITE_BYTES || live * 2 > size {

@@ -129,6 +129,16 @@ impl Journal {
     }
 }
 
+/// Hands every whole frame of the journal at `path` to `replay`, and leaves the file as it is: for a reader beside the
+/// process that holds it, or after it. What a crash cut off is left out, as the next start will.
+pub(super) fn read_only(path: &Path, mut replay: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() < HEADER.len() as u64 {
+        return Ok(());
+    }
+    read_frames(&mut file, path, &mut |_, payload| replay(payload)).map(drop)
+}
+
 /// Writes `payloads` as a new journal beside `path` and puts it in its place: a crash leaves the old or the new.
 pub(super) fn rewrite(path: &Path, payloads: impl Iterator<Item = io::Result<Vec<u8>>>) -> io::Result<()> {
     let partial = path.with_extension("partial");

@@ -22,7 +22,7 @@ mod webhooks;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,6 +172,18 @@ impl Fakepay {
         }
         self.sandbox.book.close().await;
     }
+}
+
+/// Reads the statement that a sandbox keeps in `folder`, whether it runs or not, and hands it over line by line, as
+/// `GET /control/statement` has them. Answers false when there is none. Changes nothing there.
+///
+/// # Errors
+/// When the file cannot be read, or `tell` does not want to go on.
+pub fn read_statement(
+    folder: &Path,
+    mut tell: impl FnMut(serde_json::Value) -> std::io::Result<()>,
+) -> std::io::Result<bool> {
+    book::read_only(folder, |intent| tell(answers::statement_line(intent)))
 }
 
 async fn accept(listener: TcpListener, sandbox: Arc<Sandbox>, stop: CancellationToken) {

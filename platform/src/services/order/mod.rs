@@ -9,7 +9,7 @@
 //! | prices, tax, promotions | [`pricing`] (pure), `promotions` |
 //! | placing an order, answering twice | `placing`, `idempotency`, `answers` |
 //! | the checkout and its undoing | `sagas` (what is due), `checkout`, `compensation` |
-//! | what is stored, what is read | `store` (events and projection), `views` |
+//! | what is stored, what is read | `store` (events and projection), `views`; [`replay`] tells an order anew |
 //! | routes | `api`, `admin`, `stream`; shapes in [`wire`] |
 
 mod admin;
@@ -30,6 +30,7 @@ mod placing;
 pub mod pricing;
 mod promotions;
 mod reactions;
+pub mod replay;
 mod sagas;
 pub mod status;
 mod store;

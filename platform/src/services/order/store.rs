@@ -131,6 +131,11 @@ pub(super) fn replay(id: OrderId, events: Vec<Stored>) -> Result<Option<Aggregat
 }
 
 impl Aggregate {
+    /// An order as its first event tells it.
+    pub(super) fn first(id: OrderId, placed: Placed, state: State, at: Timestamp) -> Self {
+        Self { id, placed: Arc::new(placed), state, placed_at: at, updated_at: at }
+    }
+
     /// A new order, and the batch that places it.
     pub(super) fn place(
         id: OrderId,

@@ -203,7 +203,7 @@ pub(super) async fn rebuild(db: &Db, id: OrderId, write: bool) -> Result<Option<
 }
 
 /// The stored cell, in the kind of the value it is compared with.
-fn cell(row: &Row, column: &str, like: &Value) -> Result<Value, StorageError> {
+pub(super) fn cell(row: &Row, column: &str, like: &Value) -> Result<Value, StorageError> {
     use crate::storage::Kind;
     Ok(match like.kind() {
         Kind::Bool => row.get::<Option<bool>>(column)?.into(),
@@ -216,7 +216,7 @@ fn cell(row: &Row, column: &str, like: &Value) -> Result<Value, StorageError> {
     })
 }
 
-fn show(value: &Value) -> String {
+pub(super) fn show(value: &Value) -> String {
     match value {
         Value::Null(_) => "null".to_owned(),
         Value::Bool(truth) => truth.to_string(),

@@ -22,6 +22,7 @@ mod webhooks;
 
 use std::time::Duration;
 
+pub use self::reconcile::compare;
 use futures_util::future::BoxFuture;
 
 use self::api::Payments;

@@ -125,7 +125,8 @@ fn standing(record: &Record) -> Standing {
 }
 
 /// How the two sides compare. Payments that never held money are nobody's loss, and match by being absent.
-fn compare(ours: Option<&Standing>, theirs: &[Standing]) -> Verdict {
+#[must_use]
+pub fn compare(ours: Option<&Standing>, theirs: &[Standing]) -> Verdict {
     let moved = |standing: &&Standing| standing.held != 0 || standing.captured != 0;
     let money: Vec<&Standing> = theirs.iter().filter(moved).collect();
     if money.iter().filter(|standing| standing.captured > standing.refunded).count() > 1 {

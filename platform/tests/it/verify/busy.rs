@@ -1,0 +1,178 @@
+//! Verify beside a shop that lives, an empty one, one of tomorrow; and what heals by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use platform::storage::{Batch, Db, Dialect, Engine, EngineConfig, Row, StorageError, StorageHealth, Value};
+use platform::testing::TestShop;
+use platform::verify::journal::Journal;
+use platform::verify::{Options, Verdict, Verifier, VerifyError};
+use platform::vocabulary::Env;
+
+use super::complaints;
+use super::story::{self, Buyer, SKU, at_rest, beside, journal_in, log_in, quiet, stock};
+
+async fn verifier(shop: &TestShop) -> Verifier {
+    let engine = EngineConfig::Sqlite { path: shop.folder().join("shop.db") };
+    Verifier::open(&engine, &Env::system()).await.expect("the data of a running shop")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_shop_is_neither_well_nor_broken() {
+    let shop = TestShop::start().await;
+    let report = verifier(&shop).await.run(&Options::default(), |_| {}).await.expect("a report");
+    assert_eq!((report.verdict, report.orders), (Verdict::Unknown, 0));
+    assert_eq!(report.ids(Verdict::False), Vec::<&str>::new());
+    let said = |id: &str| report.outcome(id).expect("asked").clone();
+    assert_eq!((said("V1").verdict, said("V2").verdict), (Verdict::True, Verdict::True), "it has stock");
+    assert_eq!(said("V11").why.as_deref(), Some("there are no orders that ended their checkout yet"));
+    assert!(report.summary().contains("no orders yet"), "{}", report.summary());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_that_is_being_written_to_is_not_accused() {
+    let shop = TestShop::start().await;
+    stock(&shop, SKU, 1_000, 500).await;
+    std::fs::write(log_in(shop.folder()), "{}\n").expect("a log");
+    let is_done = AtomicBool::new(false);
+    let verifier = verifier(&shop).await;
+    let mut buyer = Buyer::new(&shop);
+    let options = Options { beside: beside(shop.folder()), ..Options::default() };
+    let buying = async {
+        for round in 0..40 {
+            let method = if round % 5 == 4 { "pm_card_visa_chargeDeclined" } else { "pm_card_visa" };
+            buyer.buy(SKU, 1, method).await;
+        }
+        is_done.store(true, Ordering::SeqCst);
+    };
+    let looking = async {
+        let mut looks = 0;
+        while !is_done.load(Ordering::SeqCst) {
+            let report = verifier.run(&options, |_| {}).await.expect("a report");
+            let broken: Vec<String> =
+                complaints(&report).into_iter().filter(|line| line.contains(" false ")).collect();
+            assert_eq!(broken, Vec::<String>::new());
+            looks += 1;
+        }
+        looks
+    };
+    let ((), looks) = tokio::join!(buying, looking);
+    assert!(looks > 0);
+    quiet(&shop, &shop.admin().await).await;
+    let report = verifier.run(&options, |_| {}).await.expect("a report");
+    assert_eq!(complaints(&report), Vec::<String>::new());
+    assert_eq!(report.outcome("V17").expect("asked").counts["acknowledged"], 32);
+}
+
+/// The data, mended as soon as it was looked at once: what is under way looks so.
+struct Healing {
+    inner: Db,
+    is_healed: AtomicBool,
+}
+
+impl Engine for Healing {
+    fn write(&self, batch: Batch) -> BoxFuture<'_, Result<Vec<u64>, StorageError>> {
+        Box::pin(self.inner.write(batch))
+    }
+
+    fn read(&self, sql: &str, params: Vec<Value>) -> BoxFuture<'_, Result<Vec<Row>, StorageError>> {
+        let (sql, inner) = (sql.to_owned(), self.inner.clone());
+        Box::pin(async move {
+            let rows = inner.read(&sql, params).await?;
+            if sql.contains("FROM product_stock") && !rows.is_empty() && sql.contains("reserved > on_hand") {
+                let mut batch = Batch::new();
+                batch.run("UPDATE product_stock SET reserved = 0 WHERE sku = 'STOCK'", vec![]);
+                inner.write(batch).await?;
+                self.is_healed.store(true, Ordering::SeqCst);
+            }
+            Ok(rows)
+        })
+    }
+
+    fn script(&self, _: String) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    fn health(&self) -> StorageHealth {
+        self.inner.health()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.inner.close())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_heals_within_the_grace_is_not_reported() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shop.db");
+    let db = Db::open(&EngineConfig::Sqlite { path }).await.expect("a database");
+    let mut batch = Batch::new();
+    for sql in [
+        "CREATE TABLE order_orders (id uuid)",
+        "CREATE TABLE product_stock (sku text, location text, on_hand bigint, reserved bigint)",
+        "INSERT INTO product_stock VALUES ('STOCK', 'main', 1, 2)",
+    ] {
+        batch.run(sql, vec![]);
+    }
+    db.write(batch).await.expect("written");
+    let healing = Arc::new(Healing { inner: db.clone(), is_healed: AtomicBool::new(false) });
+    let options = Options { only: vec!["V1"], grace: Duration::from_millis(1), ..Options::default() };
+    let verify = |db: Db| {
+        let options = options.clone();
+        async move { Verifier::on(db, &Env::system()).run(&options, |_| {}).await.expect("a report") }
+    };
+    let lasting = verify(db.clone()).await;
+    assert_eq!(lasting.outcomes[0].verdict, Verdict::False, "it stays as it is");
+    let report = verify(Db::with_engine(healing.clone())).await;
+    assert!(healing.is_healed.load(Ordering::SeqCst));
+    assert_eq!((report.outcomes[0].verdict, report.outcomes[0].healed), (Verdict::True, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_a_newer_binary_and_no_data_are_refused() {
+    let shop = TestShop::start().await;
+    let path = shop.folder().join("shop.db");
+    let engine = EngineConfig::Sqlite { path: path.clone() };
+    let env = Env::system();
+    let open = || Verifier::open(&engine, &env);
+    open().await.expect("today's");
+    let db = Db::open(&engine).await.expect("the data");
+    let mut batch = Batch::new();
+    batch.run("UPDATE shop_migrations SET version = 99 WHERE service = 'bus'", vec![]);
+    db.write(batch).await.expect("tomorrow's");
+    let refused = open().await.map(drop).unwrap_err();
+    assert!(matches!(&refused, VerifyError::Schema(why) if why.contains("newer")), "{refused}");
+    let nowhere = EngineConfig::Sqlite { path: path.with_extension("none") };
+    let refused = Verifier::open(&nowhere, &Env::system()).await.map(drop).unwrap_err();
+    assert!(matches!(refused, VerifyError::Absent(_)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_journal_and_missing_evidence_are_told() {
+    let story = story::on_sqlite().await;
+    let folder = story.folder.path();
+    let whole = at_rest(&story.engine, beside(folder)).await.expect("a report");
+    assert_eq!(complaints(&whole), Vec::<String>::new());
+
+    let path = journal_in(folder);
+    let text = std::fs::read(&path).expect("a journal");
+    std::fs::write(&path, &text[..text.len() - 10]).expect("torn");
+    let orders = Journal::read(&path).expect("a torn journal").orders.len() as u64;
+    let torn = at_rest(&story.engine, beside(folder)).await.expect("a report");
+    let v17 = torn.outcome("V17").expect("asked");
+    assert_eq!(
+        (v17.verdict, v17.counts["torn lines"], v17.counts["acknowledged"]),
+        (Verdict::True, 1, orders)
+    );
+
+    let bare = at_rest(&story.engine, platform::verify::Beside::default()).await.expect("a report");
+    assert_eq!(bare.ids(Verdict::Unknown), ["V9", "V17", "V19"], "what cannot be seen is not well");
+    assert_eq!(bare.verdict, Verdict::Unknown);
+}
