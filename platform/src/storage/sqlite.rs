@@ -263,7 +263,7 @@ fn start_readers(
     for number in 1..=count {
         let connection = open()?;
         let (jobs, told) = (Arc::clone(&jobs), Arc::clone(counters));
-        spawn(format!("sqlite-reader-{number}"), move || serve_reads(&connection, &jobs, &told))?;
+        spawn(format!("sqlite-reader-{number}"), move || serve_reads(connection, &jobs, &told))?;
     }
     Ok((readers, count))
 }
@@ -472,7 +472,7 @@ impl Writer {
     }
 }
 
-fn serve_reads(connection: &Connection, jobs: &Mutex<Receiver<ReaderJob>>, counters: &Counters) {
+fn serve_reads(connection: Connection, jobs: &Mutex<Receiver<ReaderJob>>, counters: &Counters) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
@@ -482,7 +482,7 @@ fn serve_reads(connection: &Connection, jobs: &Mutex<Receiver<ReaderJob>>, count
                 }
                 counters.busy.fetch_add(1, Ordering::Relaxed);
                 let outcome =
-                    query(connection, &sql, &params).map_err(|error| match error.sqlite_error_code() {
+                    query(&connection, &sql, &params).map_err(|error| match error.sqlite_error_code() {
                         Some(ErrorCode::ReadOnly) => {
                             StorageError::Invalid(format!("a read must not write: {error}"))
                         }
@@ -492,6 +492,8 @@ fn serve_reads(connection: &Connection, jobs: &Mutex<Receiver<ReaderJob>>, count
                 answer.send(outcome).ok();
             }
             Ok(ReaderJob::Close { answer }) => {
+                // Gone before it says so: the writer must be the last, or the log stays beside the file.
+                drop(connection);
                 answer.send(()).ok();
                 return;
             }

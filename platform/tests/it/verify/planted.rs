@@ -307,7 +307,7 @@ async fn v18_twice(patient: &mut Patient<'_>) -> String {
 async fn v19(patient: &mut Patient<'_>) -> String {
     let mut log = std::fs::OpenOptions::new().append(true).open(patient.log()).expect("the log");
     writeln!(log, "{{\"message\":\"charged 4242 4242 4242 4242\"}}").expect("written");
-    "shop.log line 2".to_owned()
+    "story.log line 2".to_owned()
 }
 
 async fn v19_data(patient: &mut Patient<'_>) -> String {

@@ -93,7 +93,7 @@ pub(super) fn journal_in(folder: &Path) -> PathBuf {
 
 /// A log as the shop writes it; in a test all shops of a process log to the first one's file.
 pub(super) fn log_in(folder: &Path) -> PathBuf {
-    folder.join("shop.log")
+    folder.join("story.log")
 }
 
 /// Everything that can happen to orders, and then the end of the day.
