@@ -1,12 +1,16 @@
-//! PostgreSQL: a small pool, prepared statements, and a batch in two flights. `BEGIN` and every statement go out
-//! without waiting for each other; `COMMIT` or `ROLLBACK` follows once the row counts are known.
+//! PostgreSQL: two small pools, prepared statements, and a batch as one call of a function that holds its statements
+//! ([`routines`]). A batch that does not fit into a function goes in two flights: `BEGIN` and every statement go out
+//! without waiting for each other; `COMMIT` or `ROLLBACK` follows once the row counts are known. So does a batch whose
+//! call ended at a constraint: only then does the server say which statement it was.
 //!
-//! A session may only read unless it says `BEGIN READ WRITE`. So should a `BEGIN` ever fail, what is already on its
-//! way behind it is refused instead of being committed statement by statement.
+//! Reads and flights share the guarded pool: a session there may only read unless it says `BEGIN READ WRITE`. So
+//! should a `BEGIN` ever fail, what is already on its way behind it is refused instead of being committed statement
+//! by statement. A call is one statement, and needs no such guard.
 
 mod cells;
 mod connect;
 pub mod installed;
+mod routines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +26,8 @@ use tokio_postgres::types::Type;
 
 use super::{Batch, Dialect, Engine, Expect, Row, StorageError, StorageHealth, Value, migrations};
 use cells::Bound;
+use connect::Session;
+use routines::Routines;
 
 /// How long to wait for a free connection, and for a new one.
 const ACQUIRE: Duration = Duration::from_secs(2);
@@ -46,43 +52,92 @@ struct Counters {
 /// The engine for PostgreSQL 15 and later. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Postgres {
-    pool: Pool,
+    /// For reads, for scripts, and for batches that go statement by statement.
+    guarded: Pool,
+    /// For batches that are one call.
+    calls: Pool,
+    routines: Arc<Routines>,
     counters: Arc<Counters>,
 }
 
 impl Postgres {
-    /// Makes the pool and its first connection, so that a wrong address is known at once. With several hosts in
+    /// Makes the pools and their first connection, so that a wrong address is known at once. With several hosts in
     /// `url`, the one that accepts writes is used.
     pub async fn open(url: &str, connections_max: usize) -> Result<Self, StorageError> {
-        let (config, connector) = connect::from_url(url)?;
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let pool = Pool::builder(Manager::from_connect(config, connector, recycling))
-            .max_size(connections_max.max(1))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(ACQUIRE))
-            .create_timeout(Some(ACQUIRE))
-            .recycle_timeout(Some(ACQUIRE))
-            .build()
-            .map_err(|error| StorageError::Invalid(error.to_string()))?;
-        let engine = Self { pool, counters: Arc::default() };
-        engine.lease().await?.keep();
+        let calls_max = (connections_max * 2 / 3).max(1);
+        let guarded_max = connections_max.saturating_sub(calls_max).max(1);
+        let engine = Self {
+            guarded: pool(url, Session::Guarded, guarded_max)?,
+            calls: pool(url, Session::Calls, calls_max)?,
+            routines: Arc::default(),
+            counters: Arc::default(),
+        };
+        lease(&engine.guarded).await?.keep();
         Ok(engine)
     }
 
-    async fn lease(&self) -> Result<Lease, StorageError> {
-        match self.pool.get().await {
-            Ok(client) => Ok(Lease { client: Some(client) }),
-            Err(PoolError::Backend(error)) => Err(failure(&error, None)),
-            Err(PoolError::Timeout(TimeoutType::Wait)) => Err(StorageError::Unavailable(format!(
-                "no connection was free within {} s",
-                ACQUIRE.as_secs()
-            ))),
-            Err(error) => Err(StorageError::Unavailable(error.to_string())),
+    async fn run(self, batch: Batch) -> Result<Vec<u64>, StorageError> {
+        if let Some(routine) = self.routines.of(&batch)
+            && let Some(outcome) = self.call(&routine, &batch).await
+        {
+            return outcome;
+        }
+        self.fly(batch).await
+    }
+
+    /// The batch as one call. None when it must go statement by statement; nothing was written then.
+    async fn call(
+        &self,
+        routine: &routines::Routine,
+        batch: &Batch,
+    ) -> Option<Result<Vec<u64>, StorageError>> {
+        let lease = match lease(&self.calls).await {
+            Ok(lease) => lease,
+            Err(error) => return Some(Err(error)),
+        };
+        let prepared = match timeout(CALL, routine.prepared(lease.client(), &self.routines)).await {
+            Ok(Ok(Some(prepared))) => prepared,
+            Ok(Ok(None)) => {
+                lease.keep();
+                return None;
+            }
+            Ok(Err(error)) => {
+                // What is wrong with a statement itself is said better when it goes alone.
+                let known = error.code().is_some_and(|code| !closes(code));
+                if known {
+                    lease.keep();
+                    return None;
+                }
+                return Some(Err(failure(&error, None)));
+            }
+            Err(_) => return Some(Err(silent("the preparation of a batch"))),
+        };
+        match timeout(CALL, routine.call(lease.client(), &prepared, batch)).await {
+            Ok(Ok(touched)) => {
+                lease.keep();
+                self.counters.batches.fetch_add(1, Ordering::Relaxed);
+                self.counters.commits.fetch_add(1, Ordering::Relaxed);
+                Some(Ok(touched))
+            }
+            // An error that the server itself reports means that it did not commit, unless it says good-bye.
+            Ok(Err(error)) => match error.code() {
+                Some(code) if !closes(code) => {
+                    lease.keep();
+                    match failure(&error, None) {
+                        StorageError::Conflict { .. } => None,
+                        other => Some(Err(unmet(&error, batch).unwrap_or(other))),
+                    }
+                }
+                Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Some(Err(failure(&error, None))),
+                _ => Some(Err(StorageError::Unknown(error.to_string()))),
+            },
+            Err(_) => Some(Err(StorageError::Unknown(format!("no answer within {} s", CALL.as_secs())))),
         }
     }
 
-    async fn run(self, batch: Batch) -> Result<Vec<u64>, StorageError> {
-        let lease = self.lease().await?;
+    /// The batch in two flights.
+    async fn fly(&self, batch: Batch) -> Result<Vec<u64>, StorageError> {
+        let lease = lease(&self.guarded).await?;
         let touched = match timeout(CALL, attempt(lease.client(), &batch)).await {
             Ok(Ok(touched)) => touched,
             Ok(Err(refusal)) => {
@@ -116,7 +171,7 @@ impl Postgres {
     }
 
     async fn query(self, sql: String, params: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        let lease = self.lease().await?;
+        let lease = lease(&self.guarded).await?;
         let outcome = timeout(CALL, async {
             let types: Vec<Type> = params.iter().map(|value| cells::type_of(value.kind())).collect();
             let prepared = lease.client().prepare_typed_cached(&sql, &types).await?;
@@ -152,7 +207,7 @@ impl Postgres {
     }
 
     async fn run_script(self, sql: String) -> Result<(), StorageError> {
-        let lease = self.lease().await?;
+        let lease = lease(&self.guarded).await?;
         // Waits as long as it must for another process that migrates, but not for the locks of running traffic:
         // behind a waiting ALTER TABLE everybody else would queue.
         let begin = format!(
@@ -213,19 +268,57 @@ impl Engine for Postgres {
     }
 
     fn health(&self) -> StorageHealth {
-        let status = self.pool.status();
+        let (guarded, calls) = (self.guarded.status(), self.calls.status());
+        let open = guarded.size + calls.size;
         StorageHealth {
             batches_total: self.counters.batches.load(Ordering::Relaxed),
             commits_total: self.counters.commits.load(Ordering::Relaxed),
-            queue_depth: status.waiting as u64,
-            connections_in_use: status.size.saturating_sub(status.available) as u64,
-            connections_open: status.size as u64,
+            queue_depth: (guarded.waiting + calls.waiting) as u64,
+            connections_in_use: open.saturating_sub(guarded.available + calls.available) as u64,
+            connections_open: open as u64,
         }
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.pool.close() })
+        Box::pin(async move {
+            self.guarded.close();
+            self.calls.close();
+        })
     }
+}
+
+fn pool(url: &str, session: Session, connections_max: usize) -> Result<Pool, StorageError> {
+    let (config, connector) = connect::from_url(url, session)?;
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    Pool::builder(Manager::from_connect(config, connector, recycling))
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(ACQUIRE))
+        .create_timeout(Some(ACQUIRE))
+        .recycle_timeout(Some(ACQUIRE))
+        .build()
+        .map_err(|error| StorageError::Invalid(error.to_string()))
+}
+
+async fn lease(pool: &Pool) -> Result<Lease, StorageError> {
+    match pool.get().await {
+        Ok(client) => Ok(Lease { client: Some(client) }),
+        Err(PoolError::Backend(error)) => Err(failure(&error, None)),
+        Err(PoolError::Timeout(TimeoutType::Wait)) => {
+            Err(StorageError::Unavailable(format!("no connection was free within {} s", ACQUIRE.as_secs())))
+        }
+        Err(error) => Err(StorageError::Unavailable(error.to_string())),
+    }
+}
+
+/// The expectation that a function raised.
+fn unmet(error: &tokio_postgres::Error, batch: &Batch) -> Option<StorageError> {
+    let told = error.as_db_error().filter(|told| told.code().code() == routines::EXPECTATION)?;
+    let at = told.message().parse::<usize>().ok()?.checked_sub(1)?;
+    let touched = told.detail()?.parse().ok()?;
+    let statement = batch.statements.get(at)?;
+    let Expect::Rows(expected) = statement.expect else { return None };
+    Some(StorageError::Expectation { statement: at, name: statement.name.to_string(), expected, touched })
 }
 
 /// A connection that is discarded unless [`Lease::keep`] says that nothing hangs on it: dropping a batch midway closes

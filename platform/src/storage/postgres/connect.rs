@@ -17,15 +17,26 @@ use crate::storage::StorageError;
 
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Only `BEGIN READ WRITE` may write. A transaction that hangs, or waits for one that does, gives its locks back.
-const SESSION: &str = "SET default_transaction_read_only = on;
-SET statement_timeout = '5s';
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Session {
+    /// Reads, and transactions of several statements: only `BEGIN READ WRITE` may write.
+    Guarded,
+    /// Transactions that are one call.
+    Calls,
+}
+
+/// For [`Session::Guarded`].
+const GUARD: &str = "SET default_transaction_read_only = on";
+/// For every session. A transaction that hangs, or waits for one that does, gives its locks back.
+const SESSION: &str = "SET statement_timeout = '5s';
 SET lock_timeout = '4s';
 SET idle_in_transaction_session_timeout = '10s';
 SET TIME ZONE 'UTC'";
 
 /// How connections are made.
 pub(super) struct Connector {
+    session: Session,
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -44,6 +55,9 @@ impl Connect for Connector {
                 }
             };
             client.batch_execute(SESSION).await?;
+            if self.session == Session::Guarded {
+                client.batch_execute(GUARD).await?;
+            }
             Ok((client, task))
         })
     }
@@ -57,7 +71,7 @@ async fn drive(connection: impl Future<Output = Result<(), Error>>) {
 
 /// Understands `sslmode` (`disable`, or `require` and `verify-full`, which both verify here) and `sslrootcert`
 /// beside what the driver knows. No message repeats the URL: it may hold a password.
-pub(super) fn from_url(url: &str) -> Result<(Config, Connector), StorageError> {
+pub(super) fn from_url(url: &str, session: Session) -> Result<(Config, Connector), StorageError> {
     let invalid = |why: &str| StorageError::Invalid(format!("database URL: {why}"));
     let (address, query) = url.split_once('?').unwrap_or((url, ""));
     let mut secure = false;
@@ -87,7 +101,7 @@ pub(super) fn from_url(url: &str) -> Result<(Config, Connector), StorageError> {
         config.application_name("shopd");
     }
     let tls = secure.then(|| verifying(roots.as_deref())).transpose()?;
-    Ok((config, Connector { tls }))
+    Ok((config, Connector { session, tls }))
 }
 
 fn verifying(roots: Option<&str>) -> Result<MakeRustlsConnect, StorageError> {
@@ -119,7 +133,8 @@ mod tests {
     #[test]
     fn tls_is_spoken_when_asked_for_and_never_half() {
         let mode = |url: &str| {
-            from_url(url).map(|(config, connector)| (config.get_ssl_mode(), connector.tls.is_some()))
+            from_url(url, Session::Calls)
+                .map(|(config, connector)| (config.get_ssl_mode(), connector.tls.is_some()))
         };
         assert_eq!(mode("postgresql://shop@db/shop"), Ok((SslMode::Disable, false)));
         assert_eq!(mode("postgresql://shop@db/shop?sslmode=verify-full"), Ok((SslMode::Require, true)));
