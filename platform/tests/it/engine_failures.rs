@@ -245,9 +245,11 @@ async fn a_server_that_freezes_is_given_up() {
     signal("-STOP");
     let answered = tokio::time::timeout(Duration::from_secs(20), db.write(pair(2))).await;
     signal("-CONT");
-    assert!(matches!(answered, Ok(Err(StorageError::Unavailable(_)))), "{answered:?}");
+    // The batch lay in the frozen server's hands: it may still have been written when the server woke.
+    assert!(matches!(answered, Ok(Err(StorageError::Unknown(_)))), "{answered:?}");
     assert_eq!(db.write(pair(3)).await, Ok(vec![1, 1]), "a new connection works");
-    assert_eq!(pairs(&db).await, BTreeSet::from([1, 3]));
+    let kept = pairs(&db).await;
+    assert!(kept.is_superset(&BTreeSet::from([1, 3])), "{kept:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
