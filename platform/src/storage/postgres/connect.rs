@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn several_hosts_are_tried_for_the_one_that_accepts_writes() {
-        let (config, _) = from_url("postgresql://shop@a:5432,b:5433/shop?connect_timeout=1").unwrap();
+        let (config, _) =
+            from_url("postgresql://shop@a:5432,b:5433/shop?connect_timeout=1", Session::Guarded).unwrap();
         assert_eq!(config.get_hosts().len(), 2);
         assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
     }
