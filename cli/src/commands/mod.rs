@@ -21,6 +21,7 @@ mod place;
 mod saga;
 mod status;
 mod up;
+pub(crate) mod verify;
 mod version;
 mod walkthrough;
 
@@ -51,6 +52,8 @@ pub enum Command {
     /// See and turn the circuit breakers in front of the payment provider
     #[command(subcommand)]
     Breaker(breaker::BreakerCommand),
+    /// Check whether the shop keeps its promises
+    Verify(verify::VerifyArgs),
     /// Look for what would keep a shop from running
     Doctor(doctor::DoctorArgs),
     /// Tell and run the stories of the shop
@@ -91,6 +94,7 @@ impl Command {
             Self::Saga(command) => format!("saga {}", command.word()),
             Self::Dlq(command) => format!("dlq {}", command.word()),
             Self::Breaker(command) => format!("breaker {}", command.word()),
+            Self::Verify(args) => args.words().into(),
             Self::Doctor(_) => "doctor".into(),
             Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
             Self::Claims(command) => format!("claims {}", command.word()),
@@ -113,6 +117,7 @@ impl Command {
             Self::Up(args) => return up::run(&args, context),
             Self::Logs(args) => return logs::run(&args, context),
             Self::Status(args) => return status::run(&args, context),
+            Self::Verify(args) => return verify::run(&args, context),
             Self::Piece(args) => return piece::run(&args, context),
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,

@@ -14,3 +14,4 @@ mod running;
 mod shopctl;
 mod stories;
 mod up;
+mod verify;

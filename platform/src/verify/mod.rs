@@ -161,7 +161,7 @@ pub const INVARIANTS: &[Invariant] = &[
         title: "totals",
         promise: "total = sum of the lines + shipping; discount, tax and subtotal are sums too, to the minor unit",
         things: "orders",
-        explain: "shopctl verify --only V6 -o json",
+        explain: "shopctl saga show <id>",
         check: |ground| Box::pin(money::v6(ground)),
     },
     Invariant {
@@ -170,7 +170,7 @@ pub const INVARIANTS: &[Invariant] = &[
         title: "payments in bounds",
         promise: "captured <= authorized, refunded <= captured, refunded = the refunds that succeeded",
         things: "payments",
-        explain: "shopctl verify --only V7 -o json",
+        explain: "shopctl saga show <id>",
         check: |ground| Box::pin(money::v7(ground)),
     },
     Invariant {
@@ -188,7 +188,7 @@ pub const INVARIANTS: &[Invariant] = &[
         title: "provider agrees",
         promise: "what we captured and refunded is what the provider's statement says",
         things: "payments",
-        explain: "shopctl verify --only V9 -o json",
+        explain: "shopctl saga show <id>",
         check: |ground| Box::pin(statement::v9(ground)),
     },
     Invariant {
@@ -215,7 +215,7 @@ pub const INVARIANTS: &[Invariant] = &[
         title: "events tell the order",
         promise: "an order's events have no gap, and replayed they are its projection",
         things: "orders",
-        explain: "shopctl verify --only V12 -o json",
+        explain: "shopctl saga show <id>",
         check: |ground| Box::pin(orders::v12(ground)),
     },
     Invariant {
@@ -224,7 +224,7 @@ pub const INVARIANTS: &[Invariant] = &[
         title: "allowed transitions",
         promise: "only what the order's rules allow ever happened",
         things: "events",
-        explain: "shopctl verify --only V13 -o json",
+        explain: "shopctl saga show <id>",
         check: |ground| Box::pin(orders::v13(ground)),
     },
     Invariant {

@@ -65,6 +65,11 @@ pub(super) async fn v19(ground: &Ground) -> Result<Tally, StorageError> {
             search(&mut tally, line, || format!("{name} line {}", number + 1));
         }
     }
+    for name in ["metrics", "traces"] {
+        if !ground.beside.texts.iter().any(|(known, _)| known == name) {
+            tally.left_out.push(format!("{name} were not searched: only a running shop has them"));
+        }
+    }
     if ground.beside.logs.is_empty() {
         tally.blind("there are no logs to search: they are part of what must hold no secret");
     }

@@ -20,6 +20,8 @@ pub(super) struct Tally {
     pub(super) dropped: u64,
     /// What could not be seen, so that even a clean look proves nothing.
     pub(super) blind: Vec<String>,
+    /// What was not looked at, although the rest was: told beside the verdict.
+    pub(super) left_out: Vec<String>,
     /// Nothing to look at is what the promise wants: no dead letter, nothing that waits.
     pub(super) nothing_is_fine: bool,
 }

@@ -238,6 +238,7 @@ fn outcome(invariant: &Invariant, tally: Tally, healed: u64, took_ms: u64) -> Ou
         (0, Some(_)) => Verdict::Unknown,
         (0, None) => Verdict::True,
     };
+    let left_out = Some(tally.left_out.join("; ")).filter(|left_out| !left_out.is_empty());
     let examples: Vec<_> = tally.suspicions.into_iter().take(EXAMPLES_MAX).collect();
     let first = examples.first().map_or("<id>", |example| example.id.as_str());
     Outcome {
@@ -250,7 +251,7 @@ fn outcome(invariant: &Invariant, tally: Tally, healed: u64, took_ms: u64) -> Ou
         counts: tally.counts,
         explain: invariant.explain.replace("<id>", first),
         examples,
-        why,
+        why: why.or(left_out),
         took_ms,
     }
 }

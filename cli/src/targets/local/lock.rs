@@ -34,6 +34,9 @@ pub struct Holder {
     pub version: String,
     /// The engine it keeps its data in.
     pub engine: String,
+    /// Where the PostgreSQL answers that it started for itself; only its owner can use it, so there is no password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
     /// The file its logs go to.
     pub log: PathBuf,
 }
@@ -179,6 +182,7 @@ mod tests {
             started_at: Timestamp::UNIX_EPOCH,
             version: "0".into(),
             engine: "sqlite".into(),
+            database_url: None,
             log: "shop.log".into(),
         }
     }

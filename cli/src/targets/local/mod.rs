@@ -2,9 +2,10 @@
 //!
 //! [`lock`] says who holds the folder and where it answers, [`serve`] runs the shop in this process, and
 //! [`welcome`] is what it then tells; [`launch`] runs it in another one, [`checks`] says what must be in place
-//! before, and [`figures`] how busy it is.
+//! before, [`figures`] how busy it is, and [`evidence`] where its data and its traces lie.
 
 pub mod checks;
+pub mod evidence;
 pub mod figures;
 pub mod launch;
 pub mod lock;

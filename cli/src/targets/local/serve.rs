@@ -48,6 +48,7 @@ pub fn serve(settings: &Settings, wish: &Wish, env: &Env, printer: &Printer) -> 
         started_at: env.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: settings.engine.to_string(),
+        database_url: None,
         log: config.telemetry.log_file.clone().unwrap_or_default(),
     };
     lock.publish(&holder).context("could not write into the data folder")?;

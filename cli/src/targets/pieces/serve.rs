@@ -56,6 +56,7 @@ pub fn serve(
         started_at: env.now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: settings.engine.to_string(),
+        database_url: None,
         log: shop_config(settings, wish).telemetry.log_file.unwrap_or_default(),
     };
     lock.publish(&holder).context("could not write into the data folder")?;
@@ -110,6 +111,7 @@ impl Shop<'_> {
         progress.clear();
         holder.url = Some(welcome.url.clone());
         holder.fakepay_url = welcome.fakepay.as_ref().map(|fakepay| fakepay.url.clone());
+        holder.database_url = ground.own.as_ref().map(|own| own.url().to_owned());
         lock.publish(&holder).context("could not write into the data folder")?;
         tracing::info!(url = welcome.url, pid = holder.pid, "the shop is ready");
         tell_ready(&welcome, self.printer)?;
