@@ -5,7 +5,7 @@
 //! room that does the work: [`targets`] (where a shop can live), [`walkthroughs`] (stories that run),
 //! [`load`] (many users at once, and a verdict), [`claims`] (numbers with the command that measures them),
 //! [`bench`](mod@bench) (the measuring). Below all of them are
-//! [`config`], [`output`], [`failure`] and [`wire`], which know nothing of a shop.
+//! [`config`], [`output`], [`failure`], [`process`] and [`wire`], which know nothing of a shop.
 //!
 //! Arrows point down; `tests/it/architecture.rs` holds them.
 
@@ -20,6 +20,7 @@ pub mod context;
 pub mod failure;
 pub mod load;
 pub mod output;
+pub mod process;
 pub mod targets;
 pub mod walkthroughs;
 pub mod wire;

@@ -21,9 +21,9 @@ use tokio::sync::Barrier;
 use super::Ground;
 use super::buyer::{Basket, Buyer};
 use super::ground::Shop;
-use super::process;
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
+use crate::process;
 
 /// How the load is made.
 #[derive(Clone, Copy, Debug)]

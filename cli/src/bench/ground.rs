@@ -1,7 +1,7 @@
 //! A shop of its own for one measurement, in a process of its own, on a folder that is removed afterwards.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,13 @@ impl Ground {
         let words: Vec<OsString> = words.iter().chain(more).map(OsString::from).collect();
         let launched = launch(&folder.0, &words, Life::Parent, START_TIMEOUT, |_| ())?;
         Ok(Shop { launched })
+    }
+}
+
+impl Folder {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

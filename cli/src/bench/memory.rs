@@ -10,8 +10,8 @@ use serde_json::json;
 use super::Ground;
 use super::buyer::Buyer;
 use super::ground::Shop;
-use super::process::{self, Memory};
 use crate::output::{Printer, Progress, Report};
+use crate::process::{self, Memory};
 use crate::targets::local::figures::Figures;
 
 /// How long a shop may take to come to rest.

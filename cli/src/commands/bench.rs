@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 
 use super::duration::Span;
 use crate::bench::checkout::Load;
-use crate::bench::{Ground, checkout, memory, start};
+use crate::bench::load_engine::Rounds;
+use crate::bench::{Ground, catalogue, checkout, load_engine, memory, start};
 use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::output::Report;
@@ -18,6 +19,10 @@ pub enum BenchCommand {
     Memory(MemoryArgs),
     /// Orders a second, whole saga, on the disk before the answer
     Checkout(CheckoutArgs),
+    /// CPU of a catalogue read through the gateway, beside bare axum
+    Catalogue(RoundsArgs),
+    /// CPU of a request of the load engine, beside wrk
+    LoadEngine(RoundsArgs),
 }
 
 /// What every measurement may be told.
@@ -73,6 +78,36 @@ pub struct CheckoutArgs {
     at_least: Option<f64>,
 }
 
+/// The words of what is measured in rounds beside something else.
+#[derive(Debug, Args)]
+pub struct RoundsArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// Connections at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    connections: u32,
+    /// Length of each round, whole seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Rounds of each side; the middle one counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Ratio over which the command ends with 14
+    #[arg(long, value_name = "RATIO")]
+    at_most: Option<f64>,
+}
+
+impl RoundsArgs {
+    fn rounds(&self) -> Rounds {
+        Rounds {
+            connections: self.connections,
+            seconds: self.seconds,
+            rounds: self.rounds,
+            at_most: self.at_most,
+        }
+    }
+}
+
 impl BenchCommand {
     /// The second word.
     pub(super) fn word(&self) -> &'static str {
@@ -80,6 +115,8 @@ impl BenchCommand {
             Self::Start(_) => "start",
             Self::Memory(_) => "memory",
             Self::Checkout(_) => "checkout",
+            Self::Catalogue(_) => "catalogue",
+            Self::LoadEngine(_) => "load-engine",
         }
     }
 }
@@ -90,6 +127,12 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
         BenchCommand::Start(args) => start::run(&ground(&args.ground, context)?, args.rounds, env, printer),
         BenchCommand::Memory(args) => {
             memory::run(&ground(&args.ground, context)?, args.orders, args.idle.duration(), env, printer)
+        }
+        BenchCommand::Catalogue(args) => {
+            catalogue::run(&ground(&args.ground, context)?, args.rounds(), printer)
+        }
+        BenchCommand::LoadEngine(args) => {
+            load_engine::run(&ground(&args.ground, context)?, args.rounds(), printer)
         }
         BenchCommand::Checkout(args) => {
             let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);

@@ -13,6 +13,7 @@ mod doctor;
 mod down;
 mod duration;
 mod help;
+mod load;
 mod logs;
 mod man;
 mod open;
@@ -59,6 +60,9 @@ pub enum Command {
     /// Tell and run the stories of the shop
     #[command(subcommand)]
     Walkthrough(walkthrough::WalkthroughCommand),
+    /// Put a shop under load, and say what it means
+    #[command(subcommand)]
+    Load(load::LoadCommand),
     /// List and check the numbers that the documentation states
     #[command(subcommand)]
     Claims(claims::ClaimsCommand),
@@ -97,6 +101,7 @@ impl Command {
             Self::Verify(args) => args.words().into(),
             Self::Doctor(_) => "doctor".into(),
             Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
+            Self::Load(command) => format!("load {}", command.word()),
             Self::Claims(command) => format!("claims {}", command.word()),
             Self::Bench(command) => format!("bench {}", command.word()),
             Self::Config(command) => format!("config {}", command.word()),
@@ -119,6 +124,7 @@ impl Command {
             Self::Status(args) => return status::run(&args, context),
             Self::Verify(args) => return verify::run(&args, context),
             Self::Piece(args) => return piece::run(&args, context),
+            Self::Load(command) => return load::run(command, context),
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Saga(command) => saga::run(command, context)?,

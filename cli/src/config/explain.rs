@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::document::line_of;
 use super::keys::{self, Key};
-use super::load::line_of;
 use super::{Config, secret};
 use crate::failure::{Exit, Failure, nearest};
 

@@ -1,10 +1,8 @@
-//! Finds `shop.toml`, reads it, and says where it is wrong: the line, what stands there, what was meant.
+//! Finds `shop.toml`, reads it, and says which part of it holds.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
-
+use super::document::{self, Kind};
 use super::model::{File, Layer};
 use crate::failure::{Exit, Failure, nearest};
 
@@ -135,53 +133,9 @@ fn version(text: &str) -> Vec<u64> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, Failure> {
-    toml::from_str(text).map_err(|error| {
-        let span = error.span().unwrap_or(0..0);
-        let line = line_of(text, span.start);
-        let unknown = unknown_key(error.message());
-        let message = match &unknown {
-            Some((key, _)) => format!("{}:{line}: unknown key `{key}`", path.display()),
-            None => format!("{}:{line}: {}", path.display(), error.message().lines().next().unwrap_or("")),
-        };
-        let near = unknown.as_ref().and_then(|(key, known)| nearest(key, known.iter().map(String::as_str)));
-        let hint = match (near, &unknown) {
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, Some((_, known))) => format!("known here: {}", known.join(", ")),
-            (None, None) => "`shopctl config schema` prints what the file may say".to_owned(),
-        };
-        Failure::new(Exit::Config, "E-CONFIG-INVALID", message)
-            .hint(hint)
-            .object(path.display())
-            .picture(draw(path, text, span, unknown.is_some()))
-    })
-}
-
-/// The key that nobody knows and those that are known, out of the message of the parser.
-fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
-    if !message.starts_with("unknown field") {
-        return None;
-    }
-    let mut words = message.split('`').skip(1).step_by(2).map(str::to_owned);
-    let key = words.next()?;
-    Some((key, words.collect()))
-}
-
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-fn draw(path: &Path, text: &str, span: Range<usize>, is_unknown: bool) -> String {
-    let label = if is_unknown { "unknown key" } else { "here" };
-    let problem = MietteDiagnostic::new("shop.toml cannot be read")
-        .with_label(LabeledSpan::new_with_span(Some(label.to_owned()), span));
-    let report = miette::Report::new(problem)
-        .with_source_code(NamedSource::new(path.display().to_string(), text.to_owned()));
-    let mut drawn = String::new();
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_context_lines(1);
-    // A picture that cannot be drawn is left out: the message above it says the same.
-    handler.render_report(&mut drawn, report.as_ref()).ok();
-    let picture: Vec<&str> = drawn.lines().skip_while(|line| !line.contains('╭')).collect();
-    picture.join("\n")
+    let kind =
+        Kind { code: "E-CONFIG-INVALID", hint: "`shopctl config schema` prints what the file may say" };
+    document::read(&path.display().to_string(), text, kind)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! Adding one: a line in [`keys::KEYS`] and a field in [`model::Layer`]; a test holds them together.
 
+pub mod document;
 mod explain;
 pub mod keys;
 mod load;

@@ -9,13 +9,15 @@ const ROOMS: &[&[&str]] = &[
     &["commands"],
     &["context"],
     &["targets", "walkthroughs", "claims", "load", "bench"],
-    &["config", "output", "wire"],
+    &["config", "output", "process", "wire"],
     &["failure"],
 ];
 
 /// Rooms that share a line and may still know one another, each with its reason.
 const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("bench", "targets", "a measurement starts a shop"),
+    ("bench", "load", "a measurement makes load"),
+    ("load", "targets", "a load finds the shop of this machine"),
     ("walkthroughs", "targets", "a story finds the shop it started"),
 ];
 

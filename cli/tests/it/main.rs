@@ -8,6 +8,7 @@ mod help;
 mod json;
 mod kill_points;
 mod kills;
+mod load;
 mod operator;
 mod pieces;
 mod running;

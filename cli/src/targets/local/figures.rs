@@ -65,7 +65,8 @@ impl Figures {
 
 /// The sum of the series of `name` whose labels are `wanted`. A metric that nothing has happened to yet has no
 /// series and is not listed, so it is zero; `None` only when these are no metrics at all.
-fn sum(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<u64> {
+#[must_use]
+pub fn sum(text: &str, name: &str, wanted: impl Fn(&str) -> bool) -> Option<u64> {
     let is_known = text.lines().any(|line| line.starts_with("# TYPE "));
     let mut total = is_known.then_some(0.0);
     for line in text.lines().filter(|line| !line.starts_with('#')) {

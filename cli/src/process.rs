@@ -4,23 +4,52 @@ use std::time::Duration;
 
 /// The memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub struct Memory {
     /// Resident now.
-    pub(super) resident_kib: u64,
+    pub resident_kib: u64,
     /// The most that ever was.
-    pub(super) peak_kib: u64,
+    pub peak_kib: u64,
 }
 
 /// The memory of `pid`.
-pub(super) fn memory(pid: u32) -> Option<Memory> {
+#[must_use]
+pub fn memory(pid: u32) -> Option<Memory> {
     parse_memory(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
 /// The processor time that `pid` has used, in user and in system.
-pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
-    let ticks = parse_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+#[must_use]
+pub fn cpu_time(pid: u32) -> Option<Duration> {
+    Some(of_ticks(parse_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?))
+}
+
+/// The processor time of all threads of this process called `name`, at most 15 letters of it.
+#[must_use]
+pub fn cpu_time_of_threads(name: &str) -> Option<Duration> {
+    let called = format!("({})", name.chars().take(15).collect::<String>());
+    let mut ticks = 0;
+    for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        // A thread may end between the listing and the look.
+        let Ok(stat) = std::fs::read_to_string(thread.path().join("stat")) else { continue };
+        if stat.contains(&called) {
+            ticks += parse_ticks(&stat)?;
+        }
+    }
+    Some(of_ticks(ticks))
+}
+
+/// Whether a child of this process has ended and waits to be reaped, or is gone.
+#[must_use]
+pub fn has_ended(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+fn of_ticks(ticks: u64) -> Duration {
     let ticks_a_second = rustix::param::clock_ticks_per_second().max(1);
-    Some(Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_a_second))
+    Duration::from_micros(ticks.saturating_mul(1_000_000) / ticks_a_second)
 }
 
 fn parse_memory(status: &str) -> Option<Memory> {

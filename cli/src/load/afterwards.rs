@@ -1,0 +1,112 @@
+//! What is read out of the seconds of a run once it is over: how soon a spike was forgotten, whether a soak crept.
+
+use super::record::{Drift, Recovery, Second};
+use super::schedule::Schedule;
+
+/// How soon things were as before the spike of `schedule`; absent when there was none, or the run ended before it.
+///
+/// As before is: no error, and a corrected p99 of at most twice the middle one before, or 5 ms more.
+pub(super) fn recovery(schedule: &Schedule, seconds: &[Second]) -> Option<Recovery> {
+    let (_, before_end) = schedule.span("before")?;
+    let (_, spike_to_s) = schedule.span("falling")?;
+    let within =
+        |from: f64, to: f64| seconds.iter().filter(move |second| at(second) >= from && at(second) < to);
+    let before_p99_us = middle(within(0.0, before_end).map(|second| second.all.p99_us))?;
+    let worst_p99_us = within(before_end, spike_to_s).map(|second| second.all.p99_us).max()?;
+    let limit_us = (before_p99_us * 2).max(before_p99_us + 5000);
+    let is_as_before = |second: &&Second| second.all.p99_us <= limit_us && second.errors.is_empty();
+    let after: Vec<&Second> = within(spike_to_s, schedule.seconds()).collect();
+    // The first second from which on every one is as before.
+    let restless = after.iter().rposition(|second| !is_as_before(second)).map_or(0, |last| last + 1);
+    let took_s = after.get(restless).map(|second| at(second) - spike_to_s);
+    Some(Recovery { spike_from_s: before_end, spike_to_s, before_p99_us, worst_p99_us, took_s })
+}
+
+/// The last fifth of the load beside its first; absent when it was shorter than ten seconds.
+#[expect(clippy::cast_precision_loss, reason = "microseconds and counts far below 2^52")]
+pub(super) fn drift(schedule: &Schedule, seconds: &[Second]) -> Option<Drift> {
+    let (from, to) = schedule.span("steady")?;
+    let load: Vec<&Second> = seconds.iter().filter(|second| at(second) >= from && at(second) < to).collect();
+    let fifth = load.len() / 5;
+    if fifth < 2 {
+        return None;
+    }
+    let (first, last) = (&load[..fifth], &load[load.len() - fifth..]);
+    let p99 = |part: &[&Second]| middle(part.iter().map(|second| second.all.p99_us));
+    let resident = |part: &[&Second]| middle(part.iter().filter_map(|second| second.server?.resident_kib));
+    let rate = |part: &[&Second]| {
+        part.iter().map(|second| second.requests).sum::<u64>() as f64 / part.len().max(1) as f64
+    };
+    let (first_p99_us, last_p99_us) = (p99(first)?, p99(last)?);
+    Some(Drift {
+        first_p99_us,
+        last_p99_us,
+        p99_factor: last_p99_us as f64 / first_p99_us.max(1) as f64,
+        first_resident_kib: resident(first),
+        last_resident_kib: resident(last),
+        first_requests_per_s: rate(first),
+        last_requests_per_s: rate(last),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
+fn at(second: &Second) -> f64 {
+    second.at_s as f64
+}
+
+/// The middle of `all`; absent when there are none.
+fn middle(all: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut all: Vec<u64> = all.collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Outcome, StepSecond};
+    use super::super::schedule::Piece;
+    use super::*;
+
+    fn seconds(p99_ms: &[u64]) -> Vec<Second> {
+        let second = |(at, ms): (usize, &u64)| Second {
+            at_s: at as u64,
+            requests: 100,
+            all: StepSecond { count: 100, p99_us: ms * 1000, ..StepSecond::default() },
+            ..Second::default()
+        };
+        p99_ms.iter().enumerate().map(second).collect()
+    }
+
+    fn spike() -> Schedule {
+        Schedule::new(vec![
+            Piece::level("before", 3.0, 10.0),
+            Piece::new("rising", 1.0, 10.0, 100.0),
+            Piece::level("spike", 2.0, 100.0),
+            Piece::new("falling", 1.0, 100.0, 10.0),
+            Piece::level("recovering", 4.0, 10.0),
+        ])
+    }
+
+    #[test]
+    fn recovery_ends_when_nothing_is_restless_any_more() {
+        let told = recovery(&spike(), &seconds(&[10, 10, 12, 20, 90, 80, 70, 60, 15, 40, 12])).unwrap();
+        assert_eq!((told.before_p99_us, told.worst_p99_us), (10_000, 90_000));
+        assert_eq!(told.took_s, Some(3.0), "the second at 9 s was restless again");
+        let at_once = recovery(&spike(), &seconds(&[10, 10, 10, 20, 90, 80, 70, 12, 12, 12, 12])).unwrap();
+        assert_eq!(at_once.took_s, Some(0.0));
+        let never = recovery(&spike(), &seconds(&[10, 10, 10, 20, 90, 80, 70, 60, 60, 60, 60])).unwrap();
+        assert_eq!(never.took_s, None);
+        let mut failing = seconds(&[10; 11]);
+        failing[8].errors.insert(Outcome::ServerError, 1);
+        assert_eq!(recovery(&spike(), &failing).unwrap().took_s, Some(2.0));
+    }
+
+    #[test]
+    fn drift_compares_the_last_fifth_with_the_first() {
+        let schedule = Schedule::new(vec![Piece::level("steady", 10.0, 10.0)]);
+        let told = drift(&schedule, &seconds(&[10, 10, 50, 50, 50, 50, 50, 50, 30, 30, 99])).unwrap();
+        assert_eq!((told.first_p99_us, told.last_p99_us), (10_000, 30_000));
+        assert!((told.p99_factor - 3.0).abs() < 1e-9);
+        assert_eq!(drift(&schedule, &seconds(&[10; 5])), None);
+    }
+}

@@ -1,0 +1,234 @@
+//! What a profile asks of a run while it goes on: plateaus to judge, and a next rate to try.
+
+use super::control::Control;
+use super::objective::Objective;
+use super::record::{Plateau, Second};
+use super::scenario::{ProfileKind, Scenario};
+use super::schedule::Piece;
+use super::tally::{Tally, us};
+
+/// A plateau on which more than this fraction of the arrivals was dropped has not met anything.
+const DROPPED_MAX: f64 = 0.001;
+/// Between two plateaus nothing arrives for so many seconds, so that the one does not suffer from the other.
+const PAUSE_S: f64 = 2.0;
+/// Times that the search halves a first rate that is too much already.
+const HALVINGS_MAX: u32 = 6;
+
+/// Follows the seconds of a run.
+#[derive(Debug)]
+pub(super) struct Course {
+    objectives: Vec<Objective>,
+    lateness_max_us: u64,
+    settle_s: f64,
+    hold_s: f64,
+    plateaus: Vec<Plateau>,
+    /// The window that is being measured.
+    window: Option<Window>,
+    /// Windows that are still to come: profile `step`.
+    ahead: Vec<(f64, f64)>,
+    search: Option<Knee>,
+}
+
+#[derive(Debug)]
+struct Window {
+    from_s: f64,
+    to_s: f64,
+    rate: f64,
+    tally: Tally,
+}
+
+impl Course {
+    /// The course of `scenario`. The first plateau of a knee is put on the schedule.
+    pub(super) fn new(scenario: &Scenario, control: &Control) -> Self {
+        let mut course = Self {
+            objectives: scenario.objectives.clone(),
+            lateness_max_us: us(scenario.bounds.lateness.0),
+            settle_s: scenario.settle_seconds(),
+            hold_s: scenario.hold_seconds(),
+            plateaus: Vec::new(),
+            window: None,
+            ahead: Vec::new(),
+            search: scenario.search().map(|search| Knee::new(search.first, search.at_most, search.precision)),
+        };
+        if scenario.profile.kind == ProfileKind::Step {
+            let length = course.settle_s + course.hold_s;
+            let mut from = 0.0;
+            for factor in &scenario.profile.levels {
+                course.ahead.push((from + course.settle_s, scenario.level() * factor));
+                from += length;
+            }
+            course.ahead.reverse();
+            course.next_step();
+        }
+        if let Some(rate) = course.search.as_ref().map(|search| search.next) {
+            course.put_on(control, 0.0, rate);
+        }
+        course
+    }
+
+    /// Takes up a second that is whole.
+    pub(super) fn second(&mut self, second: &Second, tally: &Tally, control: &Control) {
+        #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
+        let at = second.at_s as f64;
+        let Some(window) = &mut self.window else { return };
+        if at + 0.5 > window.from_s && at + 0.5 < window.to_s {
+            window.tally.merge(tally);
+        }
+        if at + 1.5 < window.to_s {
+            return;
+        }
+        let Some(window) = self.window.take() else { return };
+        let plateau = self.judge(&window);
+        let met = plateau.met;
+        self.plateaus.push(plateau);
+        if self.search.is_none() {
+            return self.next_step();
+        }
+        match self.search.as_mut().and_then(|search| search.after(met)) {
+            Some(rate) => self.put_on(control, at + 1.0, rate),
+            None => control.finish(),
+        }
+    }
+
+    /// The plateaus, and the highest rate that met the objectives when that was looked for.
+    pub(super) fn end(self) -> (Vec<Plateau>, Option<f64>) {
+        (self.plateaus, self.search.and_then(|search| search.good))
+    }
+
+    fn next_step(&mut self) {
+        self.window = self.ahead.pop().map(|(from_s, rate)| Window {
+            from_s,
+            to_s: from_s + self.hold_s,
+            rate,
+            tally: Tally::default(),
+        });
+    }
+
+    /// Puts a plateau at `rate` on the schedule, a little after `at`.
+    fn put_on(&mut self, control: &Control, at: f64, rate: f64) {
+        let number = self.plateaus.len() + 1;
+        let pause = if number == 1 { 0.0 } else { PAUSE_S };
+        let end = control.plan().borrow().schedule.seconds();
+        let begin = (at + pause).max(end).ceil();
+        if begin > end {
+            control.add(Piece::level("between plateaus", begin - end, 0.0));
+        }
+        control.add(Piece::level(
+            &format!("plateau {number} at {rate:.0}/s"),
+            self.settle_s + self.hold_s,
+            rate,
+        ));
+        let from_s = begin + self.settle_s;
+        self.window = Some(Window { from_s, to_s: from_s + self.hold_s, rate, tally: Tally::default() });
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    fn judge(&self, window: &Window) -> Plateau {
+        let tally = &window.tally;
+        let response = tally.response(|_| true);
+        let (count, errors) = tally.count(|_| true);
+        let journeys = &tally.journeys;
+        let mut why = Vec::new();
+        for result in self.objectives.iter().map(|objective| objective.judge(tally)) {
+            if result.met == Some(false) {
+                why.push(format!("{}: {}", result.objective, result.seen.unwrap_or_default()));
+            }
+        }
+        let dropped = journeys.dropped as f64 / journeys.asked.max(1) as f64;
+        if dropped > DROPPED_MAX {
+            why.push(format!("{:.2} % of the arrivals were dropped", dropped * 100.0));
+        }
+        let mut met = Some(why.is_empty());
+        let lateness_us = us(tally.lateness.quantile(0.99));
+        if lateness_us > self.lateness_max_us {
+            why.push(format!("the generator was {:.1} ms late (p99)", lateness_us as f64 / 1000.0));
+            met = None;
+        } else if count == 0 {
+            why.push("nothing was answered".to_owned());
+            met = None;
+        }
+        Plateau {
+            from_s: window.from_s,
+            to_s: window.to_s,
+            asked_per_s: window.rate,
+            started_per_s: journeys.started as f64 / (window.to_s - window.from_s),
+            p50_us: us(response.quantile(0.5)),
+            p99_us: us(response.quantile(0.99)),
+            error_rate: errors as f64 / count.max(1) as f64,
+            met,
+            why,
+        }
+    }
+}
+
+/// The search for the highest rate that is good: doubled until one is not, then halved towards the edge.
+#[derive(Debug)]
+struct Knee {
+    next: f64,
+    at_most: f64,
+    precision: f64,
+    good: Option<f64>,
+    bad: Option<f64>,
+    halvings: u32,
+}
+
+impl Knee {
+    fn new(first: f64, at_most: f64, precision: f64) -> Self {
+        Self { next: first, at_most, precision, good: None, bad: None, halvings: 0 }
+    }
+
+    /// The rate to try after the last one was good, bad, or more than the generator can tell of.
+    fn after(&mut self, met: Option<bool>) -> Option<f64> {
+        match met {
+            Some(true) => self.good = Some(self.next),
+            // What cannot be told is no ground to stand on: the knee is known to be at least the last good one.
+            Some(false) | None => self.bad = Some(self.next),
+        }
+        let next = match (self.good, self.bad) {
+            (Some(good), None) if good >= self.at_most => return None,
+            (Some(good), None) => (good * 2.0).min(self.at_most),
+            (None, _) if self.halvings >= HALVINGS_MAX => return None,
+            (None, _) => {
+                self.halvings += 1;
+                self.next / 2.0
+            }
+            (Some(good), Some(bad)) if bad - good <= good * self.precision => return None,
+            (Some(good), Some(bad)) => f64::midpoint(good, bad),
+        };
+        self.next = next;
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Searches where everything up to `edge` is good: the rates that were tried, and what was found.
+    fn search(first: f64, at_most: f64, edge: f64) -> (Vec<f64>, Option<f64>) {
+        let mut knee = Knee::new(first, at_most, 0.05);
+        let mut tried = vec![knee.next];
+        while let Some(next) = knee.after(Some(knee.next <= edge)) {
+            tried.push(next);
+            assert!(tried.len() < 50, "{tried:?}");
+        }
+        (tried, knee.good)
+    }
+
+    #[test]
+    fn the_knee_is_found_within_its_precision() {
+        for edge in [25.0, 26.0, 333.0, 1000.0, 4567.0] {
+            let (tried, found) = search(25.0, 10_000.0, edge);
+            let found = found.unwrap();
+            assert!(found <= edge && edge <= found * 1.06, "{found} for {edge}: {tried:?}");
+            assert!(tried.len() < 20, "{tried:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_rate_that_is_too_much_is_halved_and_a_limit_is_a_limit() {
+        assert_eq!(search(100.0, 10_000.0, 30.0).0[..3], [100.0, 50.0, 25.0]);
+        assert_eq!(search(100.0, 10_000.0, 0.0).1, None);
+        assert_eq!(search(100.0, 300.0, 1e9), (vec![100.0, 200.0, 300.0], Some(300.0)));
+    }
+}

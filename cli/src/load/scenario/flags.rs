@@ -1,0 +1,57 @@
+//! What the command line says instead of the file.
+
+use super::super::length::Length;
+use super::super::objective::Objective;
+use super::file::{ProfileKind, Scenario};
+
+/// What the command line says instead of the file. What is absent stays as the file has it.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// Journeys a second: the clock decides.
+    pub rate: Option<f64>,
+    /// Users: they decide.
+    pub users: Option<u32>,
+    /// How long; in a profile of several parts, how long its longest part holds.
+    pub duration: Option<Length>,
+    /// What decides journeys and their contents.
+    pub seed: Option<u64>,
+    /// Replace the file's.
+    pub objectives: Vec<Objective>,
+    /// After this long an answer is given up.
+    pub timeout: Option<Length>,
+    /// The mean time between an answer and the next step.
+    pub think: Option<Length>,
+    /// Units of the flash sale.
+    pub units: Option<u32>,
+    /// The most connections.
+    pub connections: Option<u32>,
+}
+
+impl Scenario {
+    /// The scenario as the flags change it. Check it again afterwards.
+    #[must_use]
+    pub fn under(mut self, flags: &Flags) -> Self {
+        if flags.rate.is_some() || flags.users.is_some() {
+            (self.load.rate, self.load.users) = (flags.rate, flags.users);
+        }
+        if let Some(duration) = flags.duration {
+            match self.profile.kind {
+                ProfileKind::Spike | ProfileKind::Step | ProfileKind::Knee => {
+                    self.profile.hold = Some(duration)
+                }
+                ProfileKind::Constant | ProfileKind::Ramp | ProfileKind::Soak => {
+                    self.load.duration = Some(duration);
+                }
+            }
+        }
+        self.load.seed = flags.seed.or(self.load.seed);
+        if !flags.objectives.is_empty() {
+            self.objectives.clone_from(&flags.objectives);
+        }
+        self.bounds.timeout = flags.timeout.unwrap_or(self.bounds.timeout);
+        self.think.mean = flags.think.unwrap_or(self.think.mean);
+        self.flash_sale.units = flags.units.unwrap_or(self.flash_sale.units);
+        self.bounds.max_connections = flags.connections.or(self.bounds.max_connections);
+        self
+    }
+}

@@ -1,0 +1,32 @@
+//! `shopctl load`: that it tells the truth, and what it says when something is wrong.
+
+mod bad_days;
+mod honesty;
+mod server;
+mod shop;
+
+use serde_json::Value;
+
+use crate::shopctl::{Project, Ran};
+
+/// A scenario that asks for one page, `load` being the lines of its part `[load]`.
+pub(crate) fn probe(load: &str) -> String {
+    format!("schema = 1\nabout = \"one page\"\n[load]\n{load}\n[mix]\nprobe = 1\n[probe]\npath = \"/page\"\n")
+}
+
+/// Runs a scenario of one page against `url`, with `words` after it, and answers what it said in JSON.
+pub(crate) fn run(project: &Project, url: &str, load: &str, words: &[&str]) -> Ran {
+    project.write("probe.toml", &probe(load));
+    project.run_words(&[&["load", "run", "--file", "probe.toml", "--url", url, "-o", "json"], words].concat())
+}
+
+/// The record in what a run said.
+pub(crate) fn record(ran: &Ran) -> Value {
+    ran.json()["data"].clone()
+}
+
+/// A number in a record.
+pub(crate) fn number(record: &Value, pointer: &str) -> f64 {
+    let value = record.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no number at {pointer} of {record:#}"))
+}

@@ -1,0 +1,35 @@
+//! A real shop under load.
+
+use serde_json::Value;
+
+use super::{number, record};
+use crate::running::Running;
+use crate::shopctl::Project;
+
+fn load(project: &Project, words: &[&str]) -> Value {
+    let ran = project.run_words(&[&["load", "run", "-o", "json"], words].concat());
+    // Debug builds and busy machines are slow: what was counted is looked at here, not how fast it was.
+    assert!([0, 14, 17].contains(&ran.code), "{}", ran.picture());
+    record(&ran)
+}
+
+#[test]
+fn a_flash_sale_sells_exactly_what_there_is_and_orders_are_written_down() {
+    let project = Project::new();
+    let _shop = Running::up(&project, &["--limits", "none"]);
+    let sale = load(&project, &["flash-sale", "--units", "5", "--rate", "15", "--duration", "2s"]);
+    let checkout = sale["steps"].as_array().expect("steps").iter().find(|step| step["step"] == "checkout");
+    let outcomes = &checkout.expect("a checkout")["outcomes"];
+    assert_eq!(number(outcomes, "/ok/count"), 5.0, "{outcomes:#}");
+    assert!(number(outcomes, "/expected/count") >= 20.0, "{outcomes:#}");
+    assert_eq!(number(&sale, "/journal/orders"), 5.0);
+
+    let bought = load(&project, &["mixed", "--rate", "12", "--duration", "3s", "--objective", "errors<1%"]);
+    assert_eq!(bought["objectives"][0]["met"], true, "{:#}", bought["steps"]);
+    let folder = project.path().join(".shopctl/local/runs").join(bought["id"].as_str().expect("an id"));
+    let journal = std::fs::read_to_string(folder.join("journal.ndjson")).expect("a journal");
+    let orders = number(&bought, "/journal/orders");
+    assert_eq!(journal.lines().count().to_string(), (orders + 1.0).to_string(), "a head and the orders");
+    let shop = bought["seconds"].as_array().expect("seconds").last().expect("a second")["server"].clone();
+    assert!(number(&shop, "/resident_kib") > 0.0 && number(&shop, "/orders") >= 5.0, "{shop:#}");
+}
