@@ -88,9 +88,9 @@ fn report(ground: &Ground, rounds: Rounds, bytes: usize, gateway_us: &[f64], bar
     );
     let whole = format!("GET {PATH}{QUERY}, {bytes} bytes, the middle of {} rounds", rounds.rounds);
     match rounds.at_most {
-        Some(most) if ratio > most => report
-            .exit(Exit::Threshold)
-            .last_line(format!("over the {most} × that were asked for; {whole}")),
+        Some(most) if ratio > most => {
+            report.exit(Exit::Threshold).last_line(format!("over the {most} × that were asked for; {whole}"))
+        }
         _ => report.last_line(whole),
     }
 }

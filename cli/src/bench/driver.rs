@@ -69,7 +69,8 @@ impl Drive {
             .arg("--data-dir")
             .arg(folder);
         let (said, cpu) = self.end(command)?;
-        let document: Value = serde_json::from_str(&said).context("our engine did not say what it measured")?;
+        let document: Value =
+            serde_json::from_str(&said).context("our engine did not say what it measured")?;
         let good = document["data"]["outcomes"]["ok"].as_u64().unwrap_or(0);
         let all: u64 = document["data"]["outcomes"]
             .as_object()
@@ -112,12 +113,14 @@ impl Drive {
             anyhow::ensure!(Instant::now() < deadline, "a driver did not end in time");
             std::thread::sleep(Duration::from_millis(20));
         }
-        process::cpu_time(child.id()).context("the system does not say how much processor time a process used")
+        process::cpu_time(child.id())
+            .context("the system does not say how much processor time a process used")
     }
 }
 
 fn absent(name: &str, error: std::io::Error) -> Failure {
-    let failure = Failure::new(Exit::Preflight, "E-NO-DRIVER", format!("could not start {name}")).object(name);
+    let failure =
+        Failure::new(Exit::Preflight, "E-NO-DRIVER", format!("could not start {name}")).object(name);
     let hint = match name {
         "wrk" => "install it: it is the package `wrk` of Debian and Ubuntu",
         _ => "look whether it can be executed",
@@ -149,6 +152,9 @@ mod tests {
     #[test]
     fn a_driver_that_is_not_there_is_named_with_its_package() {
         let failure = absent("wrk", std::io::Error::from(std::io::ErrorKind::NotFound));
-        assert_eq!((failure.exit(), failure.to_string()), (Exit::Preflight, "could not start wrk".to_owned()));
+        assert_eq!(
+            (failure.exit(), failure.to_string()),
+            (Exit::Preflight, "could not start wrk".to_owned())
+        );
     }
 }

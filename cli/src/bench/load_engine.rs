@@ -52,7 +52,8 @@ pub fn run(ground: &Ground, rounds: Rounds, printer: &Printer) -> anyhow::Result
 }
 
 fn report(rounds: Rounds, ours: &[Driven], wrk: &[Driven]) -> Report {
-    let (ours_us, wrk_us) = (middle(ours, Driven::cpu_us_per_request), middle(wrk, Driven::cpu_us_per_request));
+    let (ours_us, wrk_us) =
+        (middle(ours, Driven::cpu_us_per_request), middle(wrk, Driven::cpu_us_per_request));
     let ratio = to_hundredth(ours_us / wrk_us.max(f64::EPSILON));
     let rate = |all: &[Driven]| {
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -78,9 +79,9 @@ fn report(rounds: Rounds, ours: &[Driven], wrk: &[Driven]) -> Report {
     );
     let whole = format!("the middle of {} rounds at {} connections", rounds.rounds, rounds.connections);
     match rounds.at_most {
-        Some(most) if ratio > most => report
-            .exit(Exit::Threshold)
-            .last_line(format!("over the {most} × that were asked for; {whole}")),
+        Some(most) if ratio > most => {
+            report.exit(Exit::Threshold).last_line(format!("over the {most} × that were asked for; {whole}"))
+        }
         _ => report.last_line(whole),
     }
 }
@@ -107,7 +108,11 @@ mod tests {
         let driven = |us: u64| Driven { requests: 1000, cpu: Duration::from_millis(us) };
         let rounds = |at_most| Rounds { connections: 64, seconds: 1, rounds: 3, at_most };
         let made = |at_most| {
-            report(rounds(at_most), &[driven(30), driven(90), driven(40)], &[driven(20), driven(25), driven(10)])
+            report(
+                rounds(at_most),
+                &[driven(30), driven(90), driven(40)],
+                &[driven(20), driven(25), driven(10)],
+            )
         };
         assert_eq!(made(None).data["ratio"], 2.0);
         assert_eq!(made(Some(1.5)).exit_code(), Exit::Threshold);
