@@ -7,8 +7,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
@@ -23,6 +23,9 @@ use tokio::time::Sleep;
 /// of the machine.
 const BUFFER_BYTES: usize = 16 * 1024;
 
+/// For so long after its last use a connection is taken to be open without a look.
+const SEEN_FOR: Duration = Duration::from_millis(2);
+
 /// A request, ready to be sent.
 pub(super) type Ask = Request<Full<Bytes>>;
 
@@ -34,6 +37,8 @@ pub(super) struct Line {
     /// Wakes the waiting task when its time is over. It is only moved when it fires: a request that is answered in
     /// time costs no timer.
     alarm: Pin<Box<Sleep>>,
+    /// Until when the last answer had been waited for, which tells how long ago the line was used.
+    last_deadline: Instant,
     /// Whether an answer is owed: a line that was given up in between is of no use to anybody else.
     is_owed: bool,
 }
@@ -76,8 +81,7 @@ impl Line {
             stream.set_nodelay(true)?;
             Ok(stream)
         };
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let stream = tokio::time::timeout_at(deadline, connect)
+        let stream = tokio::time::timeout_at(tokio::time::Instant::from_std(deadline), connect)
             .await
             .map_err(|_| Lost::Timeout)?
             .map_err(Lost::Refused)?;
@@ -86,8 +90,8 @@ impl Line {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Lost::Broken(error.to_string()))?;
-        let alarm = Box::pin(tokio::time::sleep_until(deadline));
-        Ok(Self { sender, connection: Some(connection), alarm, is_owed: false })
+        let alarm = Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(deadline)));
+        Ok(Self { sender, connection: Some(connection), alarm, last_deadline: deadline, is_owed: false })
     }
 
     /// Whether another request can be sent on it.
@@ -116,11 +120,16 @@ impl Line {
         Err(ask.map_or(Lost::Broken("the connection had ended".into()), |ask| Lost::Stale(Box::new(ask))))
     }
 
-    /// Whether the connection is still there and idle.
+    /// Whether the connection is still there and idle. One that was not used for a while is looked at first: the other
+    /// side may have closed it meanwhile.
     async fn is_ready(&mut self, deadline: Instant) -> bool {
+        let mut is_unseen = deadline.saturating_duration_since(self.last_deadline) > SEEN_FOR;
+        self.last_deadline = deadline;
         let Self { sender, connection, alarm, .. } = self;
-        let ready = drive(connection, alarm, deadline, |context| sender.poll_ready(context)).await;
-        matches!(ready, Ok(Ok(())))
+        let ready = drive(connection, alarm, deadline, |context| {
+            if std::mem::take(&mut is_unseen) { Poll::Pending } else { sender.poll_ready(context) }
+        });
+        matches!(ready.await, Ok(Ok(())))
     }
 
     async fn read(&mut self, ask: Ask, wants_body: bool, deadline: Instant) -> Result<Answer, Lost> {
@@ -168,8 +177,11 @@ async fn drive<T>(
     deadline: Instant,
     mut wanted: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Result<T, Lost> {
+    // What is waited for comes about by the reading and writing here and by nothing else, so nobody needs to be woken
+    // for it: the wake-ups that hyper's two halves send one another would only poll this task again for nothing.
+    let unheard = &mut Context::from_waker(Waker::noop());
     poll_fn(|context| {
-        if let Poll::Ready(got) = wanted(context) {
+        if let Poll::Ready(got) = wanted(unheard) {
             return Poll::Ready(Ok(got));
         }
         let ended = match connection {
@@ -181,7 +193,7 @@ async fn drive<T>(
             None => Some("the connection had ended".to_owned()),
         };
         // What it read may be what is waited for, also when it ended with it.
-        if let Poll::Ready(got) = wanted(context) {
+        if let Poll::Ready(got) = wanted(unheard) {
             if ended.is_some() {
                 *connection = None;
             }

@@ -155,29 +155,28 @@ async fn run(brief: Brief, worker: usize, journal: Option<JournalWriter>, told: 
     }));
     let brief = Rc::new(brief);
     let slices = tokio::task::spawn_local(tell(Rc::clone(&brief), Rc::clone(&hands), told.clone()));
-    match brief.model {
+    let arriving = match brief.model {
         Model::Open { arrivals, in_flight_max } => {
             let cap = brief.share(in_flight_max, worker) as u64;
-            tokio::task::spawn_local(open::arrive(
-                Rc::clone(&brief),
-                Rc::clone(&hands),
-                worker,
-                arrivals,
-                cap,
-            ));
+            let arriving = open::arrive(Rc::clone(&brief), Rc::clone(&hands), worker, arrivals, cap);
+            Some(tokio::task::spawn_local(arriving))
         }
-        Model::Closed { users } => closed::begin(&brief, &hands, worker, users),
-    }
+        Model::Closed { users } => {
+            closed::begin(&brief, &hands, worker, users);
+            None
+        }
+    };
     if brief.sign_ins_per_s > 0.0 {
         tokio::task::spawn_local(sign_ins::sign_in(Rc::clone(&brief), Rc::clone(&hands), worker));
     }
     until_over(&brief).await;
     let is_stopped = brief.control.is_stopped();
-    let is_open = matches!(brief.model, Model::Open { .. });
-    hands.is_over.set(is_stopped || !is_open);
+    hands.is_over.set(is_stopped || arriving.is_none());
     let patience = if is_stopped { STOPPED_PATIENCE.min(brief.timeout) } else { brief.timeout * 2 };
     let deadline = Instant::now() + patience;
-    while hands.is_anybody_left() && Instant::now() < deadline {
+    // An arrival that is due may not have been handled yet.
+    let is_arriving = || !hands.is_over.get() && arriving.as_ref().is_some_and(|task| !task.is_finished());
+    while (is_arriving() || hands.is_anybody_left()) && Instant::now() < deadline {
         tokio::time::sleep(LOOK_EVERY).await;
         // Whoever stops a load that is at its end does not want to wait for journeys.
         hands.is_over.set(hands.is_over.get() || brief.control.is_stopped());
