@@ -1,20 +1,24 @@
 //! `shopctl load`: many users at once, and a verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use platform::verify::{Options, Verdict};
 use serde_json::json;
 
+use super::verify::check;
+use crate::config::Overrides;
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::load::length::Length;
 use crate::load::lines;
 use crate::load::objective::Objective;
 use crate::load::record::Snapshot;
-use crate::load::run::{Order, Ran, run as make_run};
+use crate::load::run::{Order, Ran, Verified, Verify, run as make_run};
 use crate::load::scenario::{Flags, SCENARIOS, Scenario, find};
 use crate::load::target::Target;
 use crate::output::{Body, Format, Report, Table};
+use crate::targets::local::evidence::Evidence;
 use crate::targets::operator;
 
 /// The words of `load`.
@@ -151,6 +155,11 @@ fn load(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
         None => operator::elsewhere(&target.url, variable).ok(),
     };
     printer.say(&format!("{name} on {}", target.url));
+    let shop_folder = target.data_dir().map(Path::to_owned);
+    let ask = |journal: &Path, shop_folder: &Path| verified(journal, shop_folder, context);
+    let verify = shop_folder
+        .as_deref()
+        .map(|folder| -> Box<Verify<'_>> { Box::new(move |journal: &Path| ask(journal, folder)) });
     let say = |line: &str| printer.say(line);
     let show = |snapshot: &Snapshot| show(snapshot, context);
     let order = Order {
@@ -164,7 +173,7 @@ fn load(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
         say: &say,
         show: &show,
         view: None,
-        verify: None,
+        verify,
     };
     let ran = context.runtime()?.block_on(make_run(order))?;
     finish(&ran, context)
@@ -201,6 +210,36 @@ fn scenario(args: &RunArgs) -> anyhow::Result<(String, Scenario)> {
     let scenario = scenario.under(&flags);
     scenario.check(&name)?;
     Ok((name, scenario))
+}
+
+/// Asks whether the shop of this machine kept every promise, those of the journal included.
+fn verified(journal: &Path, shop_folder: &Path, context: &Context<'_>) -> anyhow::Result<Verified> {
+    let overrides = Overrides { data_dir: Some(shop_folder.to_owned()), ..Overrides::default() };
+    let settings = context.settings(&overrides)?;
+    let env = &context.env;
+    // On a thread of its own: this one is inside the runtime of the load.
+    let found = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(async {
+                let evidence = Evidence::of(&settings, false, &[journal.to_owned()]).await?;
+                check(&evidence, Options::default(), env, |_| ()).await
+            })
+        });
+        looking.join().map_err(|_| anyhow::anyhow!("the check panicked"))?
+    })?;
+    let told = |verdict| {
+        let of = found.outcomes.iter().filter(move |outcome| outcome.verdict == verdict);
+        of.map(|outcome| {
+            let example = outcome.examples.first().map(|example| format!("{}: {}", example.id, example.what));
+            let why = example.or(outcome.why.clone()).unwrap_or_default();
+            format!("{} {} ({why})", outcome.id, outcome.title)
+        })
+        .collect()
+    };
+    let (broken, unknown) = (told(Verdict::False), told(Verdict::Unknown));
+    Ok(Verified { report: serde_json::to_value(&found)?, broken, unknown })
 }
 
 /// A line a second for people, an event a second for scripts.
