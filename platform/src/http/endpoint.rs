@@ -98,7 +98,8 @@ impl Endpoint {
     ///
     /// A replica that refuses the connection costs nothing: no byte has left, the next is asked. One that goes away
     /// in the middle of an exchange may have acted, so the next is asked only when the act may be repeated: the
-    /// method is idempotent, or the request carries an `Idempotency-Key`.
+    /// method is idempotent, the request carries an `Idempotency-Key`, or it is an internal act, which all are
+    /// idempotent by the order or the key that they name.
     #[must_use]
     pub fn remote(
         service: &'static str,
@@ -273,7 +274,9 @@ impl Remote {
     where
         F: Future<Output = Result<Response<Body>, CallError>>,
     {
-        let may_repeat = parts.method.is_idempotent() || parts.headers.contains_key("idempotency-key");
+        let may_repeat = parts.method.is_idempotent()
+            || parts.headers.contains_key("idempotency-key")
+            || parts.uri.path().starts_with("/internal/");
         let mut last = CallError::Refused(format!("nobody answers for `{service}` at the moment"));
         let tries = async {
             for replica in self.addresses.in_turn(&self.env) {

@@ -1,4 +1,5 @@
 //! The shop in pieces: every service a process of its own, on a PostgreSQL of the shop's own.
 
 mod life;
+mod replicas;
 mod shop;

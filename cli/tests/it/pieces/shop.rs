@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use platform::app::installed_postgres::Installed;
 use platform::client::ShopClient;
 use platform::http::Context;
-use platform::services::order::client::{PlaceOrder, Placed};
+use platform::services::order::client::{PlaceOrder, Placed, Status};
 use platform::services::user::client::Login;
 use platform::testing::postgres;
+use platform::vocabulary::{CartId, OrderId};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -135,10 +136,35 @@ pub(super) async fn buy(client: &ShopClient, sku: &str, key: &str) -> Result<Pla
     let nobody = client.anonymous();
     let cart = client.orders.create_cart(&nobody).await.map_err(|error| error.to_string())?;
     client.orders.set_line(&nobody, cart.id, sku, 1).await.map_err(|error| error.to_string())?;
-    let order: PlaceOrder = serde_json::from_value(json!({
-        "cart_id": cart.id, "email": "ada@example.com", "payment_method": "pm_card_visa",
-        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
-    }))
-    .expect("an order");
+    let order: PlaceOrder = serde_json::from_value(order_of(cart.id)).expect("an order");
     client.orders.place(&nobody, &order, key, false).await.map_err(|error| error.to_string())
+}
+
+/// A guest's order of `cart`, as it goes onto the wire.
+pub(super) fn order_of(cart: CartId) -> Value {
+    json!({
+        "cart_id": cart, "email": "ada@example.com", "payment_method": "pm_card_visa",
+        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
+    })
+}
+
+/// Waits until every acknowledged order is confirmed, then holds our ledger against the provider's statement: each
+/// was charged once, and nothing else was.
+pub(super) async fn settled(client: &ShopClient, admin: &Context, acknowledged: &[OrderId]) {
+    let deadline = Instant::now() + PATIENCE;
+    for id in acknowledged {
+        loop {
+            let order = client.orders.admin_order(admin, *id).await;
+            let order =
+                order.unwrap_or_else(|error| panic!("acknowledged order {id} is lost: {error}")).order;
+            if order.status == Status::Confirmed {
+                break;
+            }
+            assert!(Instant::now() < deadline, "order {id} is still {:?}", order.status);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let report = client.payments.reconcile(admin, None).await.expect("reconciled");
+    assert!(report.differences.is_empty(), "our ledger and the provider's statement differ: {report:?}");
+    assert!(report.matches > 0, "nothing was compared: {report:?}");
 }
