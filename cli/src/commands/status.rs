@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Format, Progress, Report};
 use crate::targets::local::figures::Figures;
 use crate::targets::local::lock::{self, Holder};
-use crate::targets::pieces::facts::{Facts, ProcessFacts, State};
+use crate::targets::pieces::facts::{DatabaseFacts, Facts, ProcessFacts, State};
 use crate::wire;
 
 /// How long the shop may take to answer.
@@ -41,6 +41,8 @@ struct Seen {
     figures: Figures,
     /// The processes of a shop in pieces.
     processes: Vec<ProcessFacts>,
+    /// The shop's own PostgreSQL.
+    database: Option<DatabaseFacts>,
 }
 
 pub(super) fn run(args: &StatusArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
@@ -59,8 +61,15 @@ async fn look(data_dir: &Path) -> anyhow::Result<Seen> {
     let holder = lock::running(data_dir)?;
     let Some(url) = holder.url.clone() else {
         let readiness = json!({"status": "starting"});
-        let processes = Vec::new();
-        return Ok(Seen { holder, is_ready: false, readiness, figures: Figures::default(), processes });
+        let figures = Figures::default();
+        return Ok(Seen {
+            holder,
+            is_ready: false,
+            readiness,
+            figures,
+            processes: Vec::new(),
+            database: None,
+        });
     };
     if let Some(facts) = Facts::read(data_dir, holder.pid) {
         return look_at_pieces(holder, facts).await;
@@ -68,7 +77,7 @@ async fn look(data_dir: &Path) -> anyhow::Result<Seen> {
     let reply = wire::get(&url, "/readyz", PATIENCE).await?;
     let figures = Figures::of(&url, PATIENCE).await?;
     let is_ready = reply.status.is_success();
-    Ok(Seen { holder, is_ready, readiness: reply.json(), figures, processes: Vec::new() })
+    Ok(Seen { holder, is_ready, readiness: reply.json(), figures, processes: Vec::new(), database: None })
 }
 
 /// Every process counts for itself: the figures are their sums, and the shop is ready when somebody answers for each
@@ -88,7 +97,8 @@ async fn look_at_pieces(holder: Holder, facts: Facts) -> anyhow::Result<Seen> {
     let is_ready = checks.iter().all(|check| check["ok"] == true);
     let status = if is_ready { "ready" } else { "not_ready" };
     let readiness = json!({"status": status, "checks": checks});
-    Ok(Seen { holder, is_ready, readiness, figures, processes: facts.processes })
+    let Facts { processes, database, .. } = facts;
+    Ok(Seen { holder, is_ready, readiness, figures, processes, database })
 }
 
 fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
@@ -125,6 +135,10 @@ fn report(seen: &Seen, data_dir: &Path, context: &Context<'_>) -> Report {
         data["processes"] = json!(seen.processes);
         facts.extend(seen.processes.iter().map(|process| (process.name.as_str(), told_process(process))));
     }
+    if let Some(database) = &seen.database {
+        data["database"] = json!(database);
+        facts.push(("database", told_database(database)));
+    }
     let report = Report::facts(data, facts);
     if seen.is_ready { report } else { report.exit(Exit::Degraded) }
 }
@@ -137,6 +151,19 @@ fn told_process(process: &ProcessFacts) -> String {
     parts.push(format!("restarts {}", process.restarts));
     parts.extend(process.last_end.as_ref().map(|how| format!("last: {how}")));
     parts.join(" · ")
+}
+
+/// The shop's own PostgreSQL, in a line.
+fn told_database(database: &DatabaseFacts) -> String {
+    let pid = |pid: Option<u32>| pid.map_or_else(|| "no process".to_owned(), |pid| format!("process {pid}"));
+    let mut line =
+        format!("node {} writes · {} · epoch {}", database.writer, pid(database.writer_pid), database.epoch);
+    match database.standby.as_str() {
+        "none" => {}
+        "synchronous" => line.push_str(&format!(" · synchronous standby, {}", pid(database.standby_pid))),
+        _ => line.push_str(" · ALERT: the standby is away, there is one copy only"),
+    }
+    line
 }
 
 /// The parts that keep the shop from being ready, as `/readyz` names them.

@@ -9,7 +9,7 @@ use clap::Args;
 use super::duration::Span;
 use crate::config::{Engine, Limits, Overrides, Settings};
 use crate::context::Context;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::output::{Format, Progress, Report};
 use crate::targets::local::launch::{Life, launch};
 use crate::targets::local::serve::{self, Wish};
@@ -29,7 +29,7 @@ pub struct UpArgs {
     /// Folder of the shop's data [default: .shopctl/<env> beside shop.toml]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// What keeps the data: sqlite or postgres [default: sqlite]
+    /// What keeps the data: sqlite or postgres [default: sqlite; postgres with --processes]
     #[arg(long, value_enum, hide_possible_values = true)]
     engine: Option<Engine>,
     /// Run every service as a process of its own, on PostgreSQL
@@ -38,6 +38,9 @@ pub struct UpArgs {
     /// How many processes a service has, as order=2,payment=2 [default: one each]
     #[arg(long, value_name = "COUNTS", requires = "processes")]
     replicas: Option<Replicas>,
+    /// Keep every write on a second PostgreSQL as well, which takes over when the first is lost
+    #[arg(long, requires = "processes")]
+    standby: bool,
     /// Address of the PostgreSQL database, without a password
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
@@ -99,7 +102,13 @@ pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> 
         if !args.processes {
             return serve::serve(&settings, &wish, &context.env, context.printer);
         }
-        let pieces = Pieces { replicas: args.replicas.clone().unwrap_or_default() };
+        if args.standby && settings.database_url.is_some() {
+            let message = "a standby is for the shop's own PostgreSQL, and the address of another is set";
+            return Err(Failure::new(Exit::Usage, "E-STANDBY", message)
+                .hint("leave --standby out, or unset SHOPCTL_DATABASE_URL and SHOPCTL_DATABASE_URL_FILE")
+                .into());
+        }
+        let pieces = Pieces { replicas: args.replicas.clone().unwrap_or_default(), standby: args.standby };
         pieces::serve::serve(&settings, &wish, &pieces, &context.env, context.printer)
     }
 }
@@ -140,6 +149,7 @@ fn words(args: &UpArgs, settings: &Settings, context: &Context<'_>) -> Vec<OsStr
         words.extend(["--database-url".into(), url.into()]);
     }
     words.extend(args.processes.then(|| "--processes".into()));
+    words.extend(args.standby.then(|| "--standby".into()));
     if let Some(replicas) = args.replicas.as_ref().filter(|replicas| !replicas.is_empty()) {
         words.extend(["--replicas".into(), replicas.to_string().into()]);
     }

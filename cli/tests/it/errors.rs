@@ -29,6 +29,7 @@ fn usage_errors() {
         "up --engine oracle",
         "up --processes --engine sqlite",
         "up --replicas order=2",
+        "up --standby",
         "up --processes --replicas orders=2",
         "up --processes --replicas gateway=2",
         "piece order-1",

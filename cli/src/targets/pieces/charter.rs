@@ -35,6 +35,8 @@ pub(super) struct Charter {
 /// Every later line down: who answers for each service from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Directory {
+    /// Grows with every change.
+    pub(super) version: u64,
     pub(super) peers: BTreeMap<String, Vec<String>>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Directory {
 pub(super) enum Told {
     /// It listens.
     Ready { url: String },
+    /// It knows who answers as of this version of the directory.
+    Knows { version: u64 },
     /// It could not start: the command line's own failure.
     Failed { exit: u64, errors: Vec<Fault> },
 }

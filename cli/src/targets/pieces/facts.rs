@@ -6,6 +6,8 @@ use std::path::Path;
 use platform::vocabulary::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::database::DatabaseFacts;
+
 /// The file in the data folder.
 const FILE_NAME: &str = "processes.json";
 
@@ -16,6 +18,8 @@ pub struct Facts {
     pub supervisor_pid: u32,
     /// Every process, by seat.
     pub processes: Vec<ProcessFacts>,
+    /// The shop's own PostgreSQL, when it has one.
+    pub database: Option<DatabaseFacts>,
 }
 
 /// One process.

@@ -31,6 +31,8 @@ pub(super) enum News {
     Started { pid: u32 },
     /// It answers at `url`.
     Ready { url: String },
+    /// It knows who answers as of this version of the directory.
+    Knows { version: u64 },
     /// It ended, and nobody had asked for it; the next one follows after `wait`.
     Ended { how: String, fault: Option<(u64, Fault)>, wait: Duration, is_loop: bool },
     /// It was asked to end, and has.
@@ -121,6 +123,7 @@ impl Sitting {
                         self.ready_url = Some(url.clone());
                         tell(News::Ready { url });
                     }
+                    Heard::Told(Told::Knows { version }) => tell(News::Knows { version }),
                     Heard::Told(Told::Failed { exit, errors }) => {
                         self.fault = errors.into_iter().next().map(|fault| (exit, fault));
                     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::app::{self, Addresses, EngineConfig, Role, ServeOptions, ShopConfig};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::charter::{Charter, Directory};
 use crate::failure::{Exit, Failure};
@@ -36,10 +36,10 @@ pub fn run(printer: &Printer) -> anyhow::Result<Exit> {
     let role: Role = charter.role.parse().map_err(anyhow::Error::msg)?;
     let peers: HashMap<String, Addresses> =
         Role::services().map(|role| (role.to_string(), Addresses::default())).collect();
-    let (left, alone) = oneshot::channel();
-    listen_to_supervisor(lines, peers.clone(), left)?;
+    let (sender, heard) = unbounded_channel();
+    listen_to_supervisor(lines, peers.clone(), sender)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(live(&charter, role, peers, alone, printer));
+    let exit = runtime.block_on(live(&charter, role, peers, Supervisor { heard, printer }));
     runtime.shutdown_background();
     exit
 }
@@ -49,7 +49,7 @@ pub fn run(printer: &Printer) -> anyhow::Result<Exit> {
 fn listen_to_supervisor(
     lines: Lines<BufReader<Stdin>>,
     peers: HashMap<String, Addresses>,
-    left: oneshot::Sender<()>,
+    knows: UnboundedSender<u64>,
 ) -> anyhow::Result<()> {
     let hear = move || {
         for line in lines.map_while(Result::ok) {
@@ -58,8 +58,9 @@ fn listen_to_supervisor(
                 let urls = directory.peers.get(service).into_iter().flatten();
                 addresses.set(urls.map(String::as_str));
             }
+            knows.send(directory.version).ok();
         }
-        left.send(()).ok();
+        drop(knows);
         std::thread::sleep(ALONE_MAX);
         std::process::exit(Exit::Terminated.code().into());
     };
@@ -67,12 +68,26 @@ fn listen_to_supervisor(
     Ok(())
 }
 
+/// The supervisor as the piece hears it.
+struct Supervisor<'a> {
+    heard: UnboundedReceiver<u64>,
+    printer: &'a Printer,
+}
+
+impl Supervisor<'_> {
+    /// Confirms what it hears, until there is nothing more to hear. May be dropped and asked again.
+    async fn is_gone(&mut self) {
+        while let Some(version) = self.heard.recv().await {
+            self.printer.event(&json!({"event": "knows", "version": version})).ok();
+        }
+    }
+}
+
 async fn live(
     charter: &Charter,
     role: Role,
     peers: HashMap<String, Addresses>,
-    alone: oneshot::Receiver<()>,
-    printer: &Printer,
+    mut supervisor: Supervisor<'_>,
 ) -> anyhow::Result<Exit> {
     let mut signals = Signals::listen()?;
     let options = ServeOptions {
@@ -82,18 +97,17 @@ async fn live(
         webhook_url: charter.webhook_url.clone(),
         secrets_file: None,
     };
-    tokio::pin!(alone);
     let shop = tokio::select! {
         started = app::serve(config(charter), options) => {
             started.map_err(|error| explained(error, &charter.data_dir))?
         }
         stop = signals.next() => return Ok(stop.exit()),
-        _ = &mut alone => return Ok(Exit::Terminated),
+        () = supervisor.is_gone() => return Ok(Exit::Terminated),
     };
-    printer.event(&json!({"event": "ready", "pid": std::process::id(), "url": shop.url()}))?;
+    supervisor.printer.event(&json!({"event": "ready", "pid": std::process::id(), "url": shop.url()}))?;
     let exit = tokio::select! {
         stop = signals.next() => stop.exit(),
-        _ = &mut alone => {
+        () = supervisor.is_gone() => {
             tracing::warn!("the supervisor is gone");
             Exit::Terminated
         }

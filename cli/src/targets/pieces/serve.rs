@@ -8,10 +8,11 @@ use platform::app::{self, EngineConfig, Prepared, Role, UpOptions};
 use platform::vocabulary::Env;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 
 use super::charter::Charter;
 use super::database::{Database, Notice};
-use super::facts::State;
+use super::facts::{DatabaseFacts, State};
 use super::process::clear_talk;
 use super::roster::{Replicas, Seat};
 use super::supervisor::{Change, Supervisor, failed};
@@ -35,6 +36,8 @@ const CONNECTIONS_OF_GATEWAY: usize = 2;
 pub struct Pieces {
     /// How many processes each service has.
     pub replicas: Replicas,
+    /// Whether its own PostgreSQL has a synchronous standby.
+    pub standby: bool,
 }
 
 /// Runs the shop until it is told to stop.
@@ -76,9 +79,15 @@ struct Shop<'a> {
 
 /// The database of the shop: its own, or one that was named.
 struct Ground {
-    own: Option<Database>,
+    own: Option<Own>,
     url: String,
-    notices: Option<UnboundedReceiver<Notice>>,
+}
+
+/// The shop's own database, and what it tells.
+struct Own {
+    database: Database,
+    notices: UnboundedReceiver<Notice>,
+    facts: watch::Receiver<DatabaseFacts>,
 }
 
 impl Shop<'_> {
@@ -123,11 +132,16 @@ impl Shop<'_> {
 
     async fn ground(&self, progress: &mut Progress<'_>) -> anyhow::Result<Ground> {
         if let Some(url) = &self.settings.database_url {
-            return Ok(Ground { own: None, url: url.reveal().to_owned(), notices: None });
+            return Ok(Ground { own: None, url: url.reveal().to_owned() });
         }
-        progress.step("starting PostgreSQL", 0, 0);
-        let (own, notices) = Database::start(&self.settings.data_dir).await?;
-        Ok(Ground { url: own.url().to_owned(), own: Some(own), notices: Some(notices) })
+        let phase =
+            if self.pieces.standby { "starting PostgreSQL and its standby" } else { "starting PostgreSQL" };
+        progress.step(phase, 0, 0);
+        let (database, notices) = Database::start(&self.settings.data_dir, self.pieces.standby).await?;
+        let url = database.url().to_owned();
+        let mut facts = database.facts();
+        facts.mark_changed();
+        Ok(Ground { own: Some(Own { database, notices, facts }), url })
     }
 
     /// Furnishes the data, then fills the seats: first those whose addresses the others must know.
@@ -218,9 +232,12 @@ impl Shop<'_> {
                     progress.clear();
                     self.tell(&change);
                 }
-                notice = ground.notice() => {
-                    progress.clear();
-                    self.pass_on(&notice);
+                word = ground.next() => match word {
+                    Word::Notice(notice) => {
+                        progress.clear();
+                        self.pass_on(&notice);
+                    }
+                    Word::Facts(facts) => crew.note_database(facts),
                 }
             }
         }
@@ -297,20 +314,26 @@ impl Shop<'_> {
     }
 }
 
+/// What the database tells.
+enum Word {
+    Notice(Notice),
+    Facts(DatabaseFacts),
+}
+
 impl Ground {
-    async fn notice(&mut self) -> Notice {
-        match &mut self.notices {
-            Some(notices) => match notices.recv().await {
-                Some(notice) => notice,
-                None => std::future::pending().await,
-            },
-            None => std::future::pending().await,
+    /// The next thing that the database tells. May be dropped and asked again.
+    async fn next(&mut self) -> Word {
+        let Some(own) = &mut self.own else { return std::future::pending().await };
+        tokio::select! {
+            Some(notice) = own.notices.recv() => Word::Notice(notice),
+            Ok(()) = own.facts.changed() => Word::Facts(own.facts.borrow_and_update().clone()),
+            else => std::future::pending().await,
         }
     }
 
     async fn end(self) {
         if let Some(own) = self.own {
-            own.stop().await;
+            own.database.stop().await;
         }
     }
 }
@@ -323,11 +346,10 @@ fn line(crew: &Supervisor) -> String {
     format!("{ready} of {} processes ready · restarts {restarts}", facts.len())
 }
 
-/// Waits until every seat has a process that answers.
+/// Waits until every seat has a process that answers and knows the others.
 async fn until_ready(crew: &mut Supervisor) -> anyhow::Result<()> {
     while !crew.are_all_ready() {
-        let change = crew.next().await;
-        if change.how.is_some() {
+        if let Some(change) = crew.step().await.filter(|change| change.how.is_some()) {
             return Err(failed(&change).into());
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::charter::{Charter, Directory, Fault};
-use super::facts::{self, Facts, ProcessFacts, State};
+use super::facts::{self, DatabaseFacts, Facts, ProcessFacts, State};
 use super::keeping::{Leave, News, keep};
 use super::roster::{ROUNDS, Seat};
 use crate::failure::{Exit, Failure};
@@ -25,13 +25,22 @@ const DRAIN_MAX: Duration = Duration::from_secs(25);
 pub(super) struct Supervisor {
     env: Env,
     data_dir: PathBuf,
-    members: Vec<(Seat, ProcessFacts)>,
+    members: Vec<Member>,
+    database: Option<DatabaseFacts>,
     directory: watch::Sender<Directory>,
     news: UnboundedReceiver<(Seat, News)>,
     sender: UnboundedSender<(Seat, News)>,
     rounds: [CancellationToken; ROUNDS],
     at_once: CancellationToken,
     keepers: JoinSet<()>,
+}
+
+/// A seat, and who sits there.
+struct Member {
+    seat: Seat,
+    facts: ProcessFacts,
+    /// The version of the directory that it knows.
+    knows: u64,
 }
 
 /// Something that happened to a process, for whoever watches.
@@ -54,6 +63,7 @@ impl Supervisor {
             env,
             data_dir,
             members: Vec::new(),
+            database: None,
             directory: watch::channel(Directory::default()).0,
             news,
             sender,
@@ -75,7 +85,7 @@ impl Supervisor {
             since: self.env.now(),
             last_end: None,
         };
-        self.members.push((seat, facts));
+        self.members.push(Member { seat, facts, knows: 0 });
         let leave =
             Leave { in_order: self.rounds[seat.leaves_in_round()].clone(), at_once: self.at_once.clone() };
         self.keepers.spawn(keep(seat, charter, self.directory.subscribe(), leave, self.sender.clone()));
@@ -83,40 +93,57 @@ impl Supervisor {
 
     /// Where the process of `seat` answers, when it does.
     pub(super) fn url(&self, seat: Seat) -> Option<&str> {
-        self.members.iter().find(|(known, _)| *known == seat).and_then(|(_, facts)| facts.url.as_deref())
+        self.members.iter().find(|member| member.seat == seat).and_then(|member| member.facts.url.as_deref())
     }
 
-    /// Whether every seat that was filled so far has a process that answers.
+    /// Whether every seat that was filled so far has a process that answers and knows the others.
     pub(super) fn are_all_ready(&self) -> bool {
-        self.members.iter().all(|(_, facts)| facts.state == State::Ready)
+        let version = self.directory.borrow().version;
+        self.members.iter().all(|member| member.facts.state == State::Ready && member.knows == version)
+    }
+
+    /// Notes how the database under them is.
+    pub(super) fn note_database(&mut self, facts: DatabaseFacts) {
+        self.database = Some(facts);
+        self.write_facts();
     }
 
     /// How all of them are.
     pub(super) fn facts(&self) -> Facts {
-        let processes = self.members.iter().map(|(_, facts)| facts.clone()).collect();
-        Facts { supervisor_pid: std::process::id(), processes }
+        let processes = self.members.iter().map(|member| member.facts.clone()).collect();
+        Facts { supervisor_pid: std::process::id(), processes, database: self.database.clone() }
     }
 
-    /// The next thing that happens. Whoever answers has been told to everybody when this answers. May be dropped and
-    /// asked again.
+    /// The next thing that happens to a process. May be dropped and asked again.
     pub(super) async fn next(&mut self) -> Change {
         loop {
-            // This holds a sender itself, so there is always a next one.
-            let Some((seat, news)) = self.news.recv().await else { return std::future::pending().await };
-            if let Some(change) = self.note(seat, news) {
+            if let Some(change) = self.step().await {
                 return change;
             }
         }
     }
 
+    /// Takes note of the next thing of any kind, and tells those whom it concerns.
+    pub(super) async fn step(&mut self) -> Option<Change> {
+        // This holds a sender itself, so there is always a next one.
+        let Some((seat, news)) = self.news.recv().await else { return std::future::pending().await };
+        self.note(seat, news)
+    }
+
     fn note(&mut self, seat: Seat, news: News) -> Option<Change> {
         let now = self.env.now();
-        let (_, facts) = self.members.iter_mut().find(|(known, _)| *known == seat)?;
+        let member = self.members.iter_mut().find(|member| member.seat == seat)?;
+        let facts = &mut member.facts;
         let mut change = Change { now: facts.clone(), how: None, fault: None, wait: Duration::ZERO };
         match news {
+            News::Knows { version } => {
+                member.knows = version;
+                return None;
+            }
             News::Started { pid } => {
                 facts.state = State::Starting;
                 facts.pid = Some(pid);
+                member.knows = 0;
             }
             News::Ready { url } => {
                 facts.state = State::Ready;
@@ -142,16 +169,21 @@ impl Supervisor {
 
     fn publish(&self) {
         let mut peers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (_, facts) in &self.members {
+        for Member { facts, .. } in &self.members {
             let urls = peers.entry(facts.role.clone()).or_default();
             urls.extend(facts.url.clone().filter(|_| facts.state == State::Ready));
         }
         self.directory.send_if_modified(|known| {
-            let next = Directory { peers };
-            let is_new = *known != next;
-            *known = next;
+            let is_new = known.peers != peers;
+            if is_new {
+                *known = Directory { version: known.version + 1, peers };
+            }
             is_new
         });
+        self.write_facts();
+    }
+
+    fn write_facts(&self) {
         if let Err(error) = self.facts().write(&self.data_dir) {
             tracing::warn!(%error, "how the processes are could not be written");
         }
@@ -165,10 +197,9 @@ impl Supervisor {
         for round in 0..ROUNDS {
             self.rounds[round].cancel();
             while in_time
-                && self
-                    .members
-                    .iter()
-                    .any(|(seat, facts)| seat.leaves_in_round() == round && facts.state != State::Ended)
+                && self.members.iter().any(|member| {
+                    member.seat.leaves_in_round() == round && member.facts.state != State::Ended
+                })
             {
                 in_time = timeout_at(deadline, self.next()).await.is_ok();
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use platform::app::installed_postgres::Installed;
@@ -85,15 +85,32 @@ pub(super) fn everybody(project: &Project, running: &Running) -> Vec<u32> {
     pids
 }
 
-/// Every process whose working folder is below the shop's PostgreSQL.
-pub(super) fn postgres_pids(project: &Project) -> Vec<u32> {
-    let folder = data_dir(project).join("postgres");
+/// Every process whose working folder is the shop's PostgreSQL, or below it.
+fn postgres_pids(project: &Project) -> Vec<u32> {
+    pids_below(&data_dir(project).join("postgres"))
+}
+
+/// Every process whose working folder is `folder`, or below it.
+pub(super) fn pids_below(folder: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("a list of processes");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
-        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&folder))
-    })
-    .collect()
+    pids.filter(|pid| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .collect()
+}
+
+/// What `status` says of the shop's own database, once `is_so` holds of it.
+pub(super) fn database_when(project: &Project, is_so: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ran = project.run("status -o json");
+        let facts =
+            serde_json::from_str::<Value>(&ran.stdout).unwrap_or_default()["data"]["database"].clone();
+        if is_so(&facts) {
+            return facts;
+        }
+        assert!(Instant::now() < deadline, "the database never came to it: {}", ran.picture());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Waits until none of them is there any more.
@@ -167,4 +184,33 @@ pub(super) async fn settled(client: &ShopClient, admin: &Context, acknowledged: 
     let report = client.payments.reconcile(admin, None).await.expect("reconciled");
     assert!(report.differences.is_empty(), "our ledger and the provider's statement differ: {report:?}");
     assert!(report.matches > 0, "nothing was compared: {report:?}");
+}
+
+/// Buys one of `sku` with one key until the shop says what became of it, as a patient client does: whatever it hears
+/// meanwhile. Answers when the last try began, and the order.
+pub(super) async fn insist(client: &ShopClient, sku: &str, key: &str) -> (Instant, OrderId) {
+    let deadline = Instant::now() + PATIENCE;
+    let nobody = client.anonymous();
+    let mut cart = None;
+    loop {
+        let began = Instant::now();
+        if cart.is_none()
+            && let Ok(made) = client.orders.create_cart(&nobody).await
+            && client.orders.set_line(&nobody, made.id, sku, 1).await.is_ok()
+        {
+            cart = Some(made.id);
+        }
+        if let Some(cart) = cart {
+            let order: PlaceOrder = serde_json::from_value(order_of(cart)).expect("an order");
+            match client.orders.place(&nobody, &order, key, false).await {
+                Ok(placed) => return (began, placed.order.id),
+                Err(error) => {
+                    let is_for_now = error.problem().is_none_or(|problem| problem.status == 503);
+                    assert!(is_for_now, "{key}: {error}");
+                }
+            }
+        }
+        assert!(Instant::now() < deadline, "{key} was never placed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -3,20 +3,25 @@
 
 mod guardian;
 mod node;
+mod roles;
 mod session;
+mod standby;
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use platform::app::installed_postgres::{Installed, USER};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Exit, Failure};
 use guardian::Guardian;
 use node::{DATABASE, Node};
+use roles::{Name, RolesFile};
 
 /// The folder in the data folder.
 const FOLDER: &str = "postgres";
@@ -34,35 +39,64 @@ pub(super) struct Notice {
     pub(super) is_alert: bool,
 }
 
+/// How the shop's own PostgreSQL is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    /// The node that writes.
+    pub writer: String,
+    /// Grows with every change of the writer.
+    pub epoch: u64,
+    /// The writer's server.
+    pub writer_pid: Option<u32>,
+    /// What the other node is: none, synchronous, or away.
+    pub standby: String,
+    /// The other node's server.
+    pub standby_pid: Option<u32>,
+}
+
 /// A database of the shop's own that runs.
 pub(super) struct Database {
     url: String,
+    facts: watch::Receiver<DatabaseFacts>,
     stop: CancellationToken,
     guardian: JoinHandle<()>,
 }
 
 impl Database {
-    /// Starts the database under `data_dir`; makes it when there is none. Answers it with what happens to it from now
-    /// on.
-    pub(super) async fn start(data_dir: &Path) -> anyhow::Result<(Self, UnboundedReceiver<Notice>)> {
+    /// Starts the database under `data_dir`; makes it when there is none. With a standby, answers once every write is on
+    /// two nodes. Answers it with what happens to it from now on.
+    pub(super) async fn start(
+        data_dir: &Path,
+        wants_standby: bool,
+    ) -> anyhow::Result<(Self, UnboundedReceiver<Notice>)> {
         let installed = Installed::find().map_err(missing)?;
         let folder = data_dir.join(FOLDER);
         make_folder(&installed, data_dir, &folder)?;
-        let node = Node::new("a", installed, &folder, 5432);
-        if !node.socket_fits() {
+        let node = |name, port| Node::new(name, installed.clone(), &folder, port);
+        let nodes = [node(Name::A.word(), 5432), node(Name::B.word(), 5433)];
+        if !nodes[0].socket_fits() {
             return Err(too_deep(data_dir).into());
         }
-        if !node.exists() {
-            node.make().map_err(|error| broken(data_dir, error))?;
-        }
-        let server = node.start(&[]).await.map_err(|error| broken(data_dir, error))?;
-        make_database(&node).await.map_err(|error| broken(data_dir, error))?;
-        let url = format!("postgresql://{USER}@{}/{DATABASE}", node.host());
+        let url = format!("postgresql://{USER}@{},{}/{DATABASE}", nodes[0].host(), nodes[1].host());
         let (notices, heard) = unbounded_channel();
+        let (sender, facts) = watch::channel(DatabaseFacts::default());
+        let file = RolesFile::in_folder(&folder);
+        let started = async {
+            let mut guardian = Guardian::new(nodes, file, wants_standby, notices, sender)?;
+            let server = guardian.start_writer().await?;
+            let first = guardian.first_standby().await?;
+            make_database(guardian.writer()).await?;
+            Ok((guardian, server, first))
+        };
+        let (guardian, server, first) = started.await.map_err(|error| broken(data_dir, error))?;
         let stop = CancellationToken::new();
-        let guardian = Guardian { node, notices };
-        let guardian = tokio::spawn(guardian.watch(server, stop.clone()));
-        Ok((Self { url, stop, guardian }, heard))
+        let guardian = tokio::spawn(guardian.watch(server, first, stop.clone()));
+        Ok((Self { url, facts, stop, guardian }, heard))
+    }
+
+    /// How it is, now and whenever that changes.
+    pub(super) fn facts(&self) -> watch::Receiver<DatabaseFacts> {
+        self.facts.clone()
     }
 
     /// Where the shop finds it.

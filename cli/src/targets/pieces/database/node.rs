@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use platform::app::installed_postgres::Installed;
+use platform::app::installed_postgres::{Installed, USER};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command as AsyncCommand};
@@ -32,7 +32,11 @@ const SOCKET_PATH_MAX: usize = 103;
 
 /// Ends the server when the pipe to whoever started it closes, so that none is left behind when that one is killed.
 const KEEPER: &str = r#"read -r word
-[ "$word" = done ] || kill -QUIT "$1" 2>/dev/null"#;
+[ "$word" = done ] && exit
+kill -QUIT "$1" || exit
+looks=0
+while [ "$looks" -lt 30 ] && kill -0 "$1"; do sleep 0.1; looks=$((looks + 1)); done
+kill -KILL "$1""#;
 
 /// Where a server lives.
 #[derive(Clone, Debug)]
@@ -47,8 +51,8 @@ pub(super) struct Node {
 
 /// A server that runs.
 pub(super) struct Server {
-    child: Child,
-    keeper: Child,
+    child: Box<Child>,
+    keeper: Box<Child>,
 }
 
 impl Node {
@@ -70,6 +74,22 @@ impl Node {
     /// Its place in a URL with several hosts.
     pub(super) fn host(&self) -> String {
         format!("{}:{}", escaped(&self.folder.display().to_string()), self.port)
+    }
+
+    /// How PostgreSQL's own programs find it, when they come for `caller`.
+    pub(super) fn conninfo(&self, caller: &str) -> String {
+        let folder = self.folder.display().to_string().replace('\\', "\\\\").replace('\'', "\\'");
+        format!("host='{folder}' port={} user={USER} application_name={caller}", self.port)
+    }
+
+    /// A program of PostgreSQL's, as the server's user.
+    pub(super) fn program(&self, name: &str) -> Command {
+        self.installed.command(name, &self.folder)
+    }
+
+    /// Gives a file to the server's user.
+    pub(super) fn give(&self, path: &Path) -> io::Result<()> {
+        self.installed.give(path)
     }
 
     /// Whether the socket's path is one that the system takes.
@@ -131,6 +151,7 @@ impl Node {
             ("wal_level", "replica".to_owned()),
             ("max_wal_senders", "8".to_owned()),
             ("wal_keep_size", "256MB".to_owned()),
+            ("max_slot_wal_keep_size", "2GB".to_owned()),
         ];
         for (name, value) in own
             .iter()
@@ -149,7 +170,8 @@ impl Node {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        Ok(Server { child, keeper: AsyncCommand::from(keeper).spawn()? })
+        let keeper = Box::new(AsyncCommand::from(keeper).spawn()?);
+        Ok(Server { child: Box::new(child), keeper })
     }
 
     /// The end of its log.
@@ -203,7 +225,7 @@ impl Node {
     }
 
     /// What an earlier supervisor left behind is given a moment to end by itself.
-    async fn end_leftovers(&self) -> io::Result<()> {
+    pub(super) async fn end_leftovers(&self) -> io::Result<()> {
         let patience = Instant::now() + Duration::from_secs(3);
         while !self.pids()?.is_empty() && Instant::now() < patience {
             sleep(Duration::from_millis(20)).await;

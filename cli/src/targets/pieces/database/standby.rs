@@ -1,0 +1,176 @@
+//! Makes one node the synchronous standby of the other: by what it has when that suffices, by a rewind when it had been
+//! the primary, by a fresh copy when nothing else helps.
+
+use std::fs::{self, File};
+use std::io;
+use std::time::Duration;
+
+use tokio::process::Command as AsyncCommand;
+use tokio::time::{Instant, sleep};
+
+use super::node::{Node, Server};
+use super::session::{Session, Silence};
+
+/// How long a word to the primary may take here: nothing of this is urgent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a standby may take until it receives what the primary writes.
+const STREAM_MAX: Duration = Duration::from_secs(30);
+/// How long until the primary counts it as synchronous.
+const SYNC_MAX: Duration = Duration::from_secs(10);
+
+/// Makes `standby` follow `primary` and answers its server once it receives all that is written.
+pub(super) async fn attach(primary: Node, standby: Node) -> io::Result<Server> {
+    standby.fence().await?;
+    reserve_log(&primary, &standby).await?;
+    if standby.exists() {
+        match follow(&primary, &standby).await {
+            Ok(server) => return Ok(server),
+            Err(error) => {
+                tracing::warn!(node = standby.name, %error, "the standby's data is of no use: it is copied anew");
+                standby.fence().await?;
+            }
+        }
+        fs::remove_dir_all(standby.data())?;
+    }
+    copy(&primary, &standby).await?;
+    follow(&primary, &standby).await
+}
+
+/// The primary keeps the log that the standby has not read yet.
+async fn reserve_log(primary: &Node, standby: &Node) -> io::Result<()> {
+    let slot = slot(standby);
+    let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+    let known = format!("SELECT 1 FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    if session.value(&known).await.map_err(io::Error::other)?.is_none() {
+        let make = format!("SELECT pg_create_physical_replication_slot('{slot}', true)");
+        session.ask(&make).await.map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Starts `standby` on the data that it has.
+async fn follow(primary: &Node, standby: &Node) -> io::Result<Server> {
+    if !is_marked(standby) {
+        // It was the primary once: what it wrote and nobody else has is undone. Where the histories part is known from
+        // the new primary's first checkpoint on.
+        let session = primary.session(STREAM_MAX).await.map_err(io::Error::other)?;
+        session.ask("CHECKPOINT").await.map_err(io::Error::other)?;
+        run(standby
+            .program("pg_rewind")
+            .arg("--target-pgdata")
+            .arg(standby.data())
+            .args(["--source-server", &format!("{} dbname=postgres", primary.conninfo(standby.name))]))
+        .await?;
+        mark(standby)?;
+    }
+    let server = standby.start(&settings(primary, standby)).await?;
+    forget_slots(standby).await?;
+    match until_streaming(primary, standby).await {
+        Ok(()) => Ok(server),
+        Err(error) => {
+            server.kill(standby).await?;
+            Err(error)
+        }
+    }
+}
+
+/// What a node is started with that follows `primary`.
+pub(super) fn settings(primary: &Node, standby: &Node) -> [(&'static str, String); 3] {
+    [
+        ("primary_conninfo", primary.conninfo(standby.name)),
+        ("primary_slot_name", slot(standby)),
+        ("wal_receiver_status_interval", "1s".to_owned()),
+    ]
+}
+
+async fn copy(primary: &Node, standby: &Node) -> io::Result<()> {
+    let mut copy = standby.program("pg_basebackup");
+    copy.arg("-D").arg(standby.data()).args(["-X", "stream", "-c", "fast", "-S", &slot(standby)]);
+    run(copy.args(["-d", &primary.conninfo(standby.name)])).await?;
+    mark(standby)
+}
+
+/// Slots of its own life as a primary would keep its log for ever.
+async fn forget_slots(standby: &Node) -> io::Result<()> {
+    let session = standby.session(PATIENCE).await.map_err(io::Error::other)?;
+    let forget = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+    session.ask(forget).await.map(drop).map_err(io::Error::other)
+}
+
+async fn until_streaming(primary: &Node, standby: &Node) -> io::Result<()> {
+    let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+    let deadline = Instant::now() + STREAM_MAX;
+    while last_word(&session, standby).await.map_err(io::Error::other)?.is_none() {
+        if Instant::now() > deadline {
+            let why = format!("node {} does not follow: {}", standby.name, standby.last_words());
+            return Err(io::Error::other(why));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// How long ago `standby` last said that it receives what the primary of `session` writes; none when it does not
+/// receive it. One that is frozen stays connected and says nothing.
+pub(super) async fn last_word(session: &Session, standby: &Node) -> Result<Option<Duration>, Silence> {
+    let sql = format!(
+        "SELECT greatest(0, extract(epoch FROM clock_timestamp() - reply_time)) FROM pg_stat_replication
+         WHERE application_name = '{}' AND state = 'streaming' AND reply_time IS NOT NULL",
+        standby.name
+    );
+    let seconds = session.value(&sql).await?;
+    Ok(seconds.and_then(|text| text.parse().ok()).map(Duration::from_secs_f64))
+}
+
+/// From when this answers, the primary acknowledges nothing that `standby` does not have on its disk.
+pub(super) async fn make_synchronous(primary: &Node, standby: &Node) -> io::Result<()> {
+    let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+    let name = standby.name;
+    let set = format!("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 ({name})'");
+    session.ask(&set).await.map_err(io::Error::other)?;
+    session.ask("SELECT pg_reload_conf()").await.map_err(io::Error::other)?;
+    let sql = format!(
+        "SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}' AND sync_state = 'sync'"
+    );
+    let deadline = Instant::now() + SYNC_MAX;
+    while session.value(&sql).await.map_err(io::Error::other)?.is_none() {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("node {name} does not become synchronous")));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// From when this answers, the primary waits for nobody; who waited is let go.
+pub(super) async fn make_alone(primary: &Node) -> io::Result<()> {
+    let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+    session.ask("ALTER SYSTEM RESET synchronous_standby_names").await.map_err(io::Error::other)?;
+    session.ask("SELECT pg_reload_conf()").await.map(drop).map_err(io::Error::other)
+}
+
+fn slot(standby: &Node) -> String {
+    format!("standby_{}", standby.name)
+}
+
+/// Whether the node's data says that it follows another.
+pub(super) fn is_marked(node: &Node) -> bool {
+    node.data().join("standby.signal").exists()
+}
+
+fn mark(node: &Node) -> io::Result<()> {
+    let path = node.data().join("standby.signal");
+    File::create(&path)?.sync_all()?;
+    node.give(&path)
+}
+
+async fn run(command: &mut std::process::Command) -> io::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let command = std::mem::replace(command, std::process::Command::new("true"));
+    let output = AsyncCommand::from(command).kill_on_drop(true).output().await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("{program} failed: {}", said.lines().last().unwrap_or_default())))
+}

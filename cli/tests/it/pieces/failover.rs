@@ -1,0 +1,290 @@
+//! The primary is killed and frozen under checkout load: its standby takes over, and nothing that was acknowledged is
+//! lost, bought twice or charged twice.
+//!
+//! One kill and one freeze here; `SHOPCTL_FAILOVERS=10` (as `scripts/test-long` sets it) for ten and five.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use platform::client::ShopClient;
+use platform::http::Context;
+use platform::services::order::client::OrderFilter;
+use platform::vocabulary::OrderId;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::shop::{
+    admin, buy, data_dir, database_when, has_postgres, insist, pids_below, project, send, settled, stock_up,
+    until_gone,
+};
+use crate::running::Running;
+use crate::shopctl::{PATIENCE, Project};
+
+const BUYERS: usize = 6;
+
+fn up(project: &Project) -> Running {
+    Running::up(project, &["--processes", "--standby", "--limits", "none"])
+}
+
+fn folder(project: &Project) -> PathBuf {
+    data_dir(project).join("postgres")
+}
+
+/// Sends `signal` to every process of the node that writes; answers the moment just before, and the epoch that was.
+fn strike(project: &Project, signal: Signal) -> (Instant, u64) {
+    let facts = database_when(project, |facts| facts["standby"] == "synchronous");
+    let node = facts["writer"].as_str().expect("a node").to_owned();
+    let pids = pids_below(&folder(project).join(node));
+    let began = Instant::now();
+    for pid in pids {
+        // A backend may have ended by itself meanwhile.
+        send_if_there(pid, signal);
+    }
+    (began, facts["epoch"].as_u64().expect("a number"))
+}
+
+fn send_if_there(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        rustix::process::kill_process(pid, signal).ok();
+    }
+}
+
+/// Reads what the supervisor tells until the database tells `what`.
+fn until_told(running: &Running, what: &str) -> Instant {
+    loop {
+        let event: Value = serde_json::from_str(&running.line()).expect("an event a line");
+        if event["event"] == "database" && event["what"] == what {
+            return Instant::now();
+        }
+    }
+}
+
+/// Buyers that insist on each order, and when they were answered.
+#[derive(Default)]
+struct Counter {
+    placed: Mutex<Vec<(Instant, Instant, OrderId)>>,
+    is_over: AtomicBool,
+}
+
+async fn keep_buying(client: ShopClient, name: String, counter: Arc<Counter>) {
+    for at in 0.. {
+        if counter.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let (began, order) = insist(&client, "SAFE-1", &format!("{name}-{at}")).await;
+        counter.placed.lock().expect("a list").push((began, Instant::now(), order));
+    }
+}
+
+impl Counter {
+    /// When the first order was answered whose last try had begun after `moment`.
+    fn first_after(&self, moment: Instant) -> Instant {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let placed = self.placed.lock().expect("a list").clone();
+            let after = placed.iter().filter(|(began, _, _)| *began > moment).map(|(_, ended, _)| *ended);
+            if let Some(ended) = after.min() {
+                return ended;
+            }
+            assert!(Instant::now() < deadline, "nobody can buy any more");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Asks both nodes again and again whether they may be written, and notes each moment at which both said yes.
+async fn watch_for_two_writers(
+    folder: PathBuf,
+    over: Arc<AtomicBool>,
+    both: Arc<Mutex<Vec<String>>>,
+) -> usize {
+    let mut looks = 0;
+    let (mut a, mut b) = (None, None);
+    while !over.load(Ordering::Relaxed) {
+        let (one, two) = tokio::join!(is_writable(&folder, 5432, &mut a), is_writable(&folder, 5433, &mut b));
+        if let (Some((from, to)), Some((other_from, other_to))) = (one, two) {
+            // Each may be written at some moment of its interval; only when they overlap can it be the same one.
+            if from <= other_to && other_from <= to {
+                both.lock().expect("a list").push(format!("{from:?} to {to:?}"));
+            }
+        }
+        looks += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    looks
+}
+
+/// The interval in which the node was asked and answered that it may be written.
+async fn is_writable(
+    folder: &Path,
+    port: u16,
+    client: &mut Option<tokio_postgres::Client>,
+) -> Option<(Instant, Instant)> {
+    let asking = async {
+        if client.as_ref().is_none_or(tokio_postgres::Client::is_closed) {
+            let mut config = tokio_postgres::Config::new();
+            config.host_path(folder).port(port).user("shop").dbname("postgres");
+            let (fresh, connection) = config.connect(tokio_postgres::NoTls).await.ok()?;
+            tokio::spawn(connection);
+            *client = Some(fresh);
+        }
+        let from = Instant::now();
+        let row = client.as_ref()?.query_one("SELECT pg_is_in_recovery()", &[]).await.ok()?;
+        (!row.get::<_, bool>(0)).then(|| (from, Instant::now()))
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(1), asking).await;
+    if answer.is_err() {
+        *client = None;
+    }
+    answer.ok().flatten()
+}
+
+/// Every order that the shop has.
+async fn all_orders(client: &ShopClient, admin: &Context) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut cursor = None;
+    loop {
+        let filter = OrderFilter { limit: Some(100), cursor: cursor.clone(), ..OrderFilter::default() };
+        let page = client.orders.admin_orders(admin, &filter).await.expect("orders");
+        found.extend(page.items.iter().map(|order| order.id.to_string()));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return found;
+        }
+    }
+}
+
+fn figures(mut seconds: Vec<f64>) -> Value {
+    seconds.sort_by(f64::total_cmp);
+    let round = |value: f64| (value * 1000.0).round() / 1000.0;
+    json!({"median_s": round(seconds[seconds.len() / 2]), "worst_s": round(seconds[seconds.len() - 1])})
+}
+
+#[test]
+fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
+    if !has_postgres() {
+        return;
+    }
+    let kills: usize =
+        std::env::var("SHOPCTL_FAILOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let running = up(&project);
+    let client = ShopClient::new(&running.url());
+    let staff = runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "SAFE-1").await;
+        staff
+    });
+    let counter = Arc::new(Counter::default());
+    let (over, both) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let watcher =
+        runtime.spawn(watch_for_two_writers(folder(&project), Arc::clone(&over), Arc::clone(&both)));
+    let buyers: Vec<_> = (0..BUYERS)
+        .map(|buyer| {
+            runtime.spawn(keep_buying(client.clone(), format!("safe-{buyer}"), Arc::clone(&counter)))
+        })
+        .collect();
+    counter.first_after(Instant::now());
+
+    let strikes = [(Signal::KILL, kills), (Signal::STOP, kills.div_ceil(2))];
+    let mut measured = Vec::new();
+    for (signal, rounds) in strikes {
+        let (mut detected, mut written) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let (began, epoch) = strike(&project, signal);
+            detected.push((until_told(&running, "primary_lost") - began).as_secs_f64());
+            until_told(&running, "promoted");
+            written.push((counter.first_after(began) - began).as_secs_f64());
+            let facts = database_when(&project, |facts| {
+                facts["standby"] == "synchronous" && facts["epoch"].as_u64() == Some(epoch + 1)
+            });
+            assert!(facts["writer_pid"].is_u64() && facts["standby_pid"].is_u64(), "{facts}");
+        }
+        measured.push((figures(detected), figures(written)));
+    }
+    counter.is_over.store(true, Ordering::Relaxed);
+    for buyer in buyers {
+        runtime.block_on(buyer).expect("a buyer");
+    }
+    over.store(true, Ordering::Relaxed);
+    let looks = runtime.block_on(watcher).expect("the watcher");
+    let acknowledged: Vec<OrderId> =
+        counter.placed.lock().expect("a list").iter().map(|(_, _, order)| *order).collect();
+    let report = json!({
+        "killed": strikes[0].1, "frozen": strikes[1].1, "orders": acknowledged.len(), "looks_at_both": looks,
+        "kill": {"detect": measured[0].0, "next_good_write": measured[0].1},
+        "freeze": {"detect": measured[1].0, "next_good_write": measured[1].1},
+    });
+    println!("{report}");
+    assert_eq!(*both.lock().expect("a list"), Vec::<String>::new(), "two nodes could be written at once");
+    runtime.block_on(async {
+        settled(&client, &staff, &acknowledged).await;
+        let known: BTreeSet<String> = acknowledged.iter().map(ToString::to_string).collect();
+        assert_eq!(known.len(), acknowledged.len(), "two keys had one order");
+        assert_eq!(all_orders(&client, &staff).await, known, "each key has one order, and there is no other");
+    });
+}
+
+#[test]
+fn a_supervisor_that_dies_in_the_middle_of_a_failover_finishes_it_when_it_is_back() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let mut running = up(&project);
+    let client = ShopClient::new(&running.url());
+    let staff = runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "SAFE-1").await;
+        staff
+    });
+    let mut orders = Vec::new();
+    for (round, moment) in ["primary_lost", "promoted"].into_iter().enumerate() {
+        let client = ShopClient::new(&running.url());
+        for at in 0..5 {
+            let placed = runtime.block_on(buy(&client, "SAFE-1", &format!("middle-{round}-{at}")));
+            orders.push(placed.expect("an order").order.id);
+        }
+        strike(&project, Signal::STOP);
+        until_told(&running, moment);
+        let all = pids_below(&folder(&project));
+        running.signal(Signal::KILL);
+        until_gone(&all);
+        running = up(&project);
+        let facts = database_when(&project, |facts| facts["standby"] == "synchronous");
+        if moment == "promoted" {
+            assert!(facts["epoch"].as_u64() >= Some(2), "the new epoch is kept: {facts}");
+        }
+    }
+    let client = ShopClient::new(&running.url());
+    runtime.block_on(settled(&client, &staff, &orders));
+}
+
+#[test]
+fn writes_go_on_without_a_standby_that_is_away_and_count_on_it_again_when_it_is_back() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let running = up(&project);
+    let client = ShopClient::new(&running.url());
+    runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "SAFE-1").await;
+    });
+    let facts = database_when(&project, |facts| facts["standby"] == "synchronous");
+    let node = if facts["writer"] == "a" { "b" } else { "a" };
+    let frozen = pids_below(&folder(&project).join(node));
+    frozen.iter().for_each(|pid| send(*pid, Signal::STOP));
+    let waiting = runtime.spawn(async move { insist(&client, "SAFE-1", "patient").await });
+    until_told(&running, "standby_lost");
+    runtime.block_on(waiting).expect("the buyer is served");
+    let status = project.run("status");
+    assert!(status.stdout.contains("ALERT: the standby is away"), "{}", status.picture());
+    frozen.iter().for_each(|pid| send(*pid, Signal::CONT));
+    until_told(&running, "standby_back");
+    database_when(&project, |facts| facts["standby"] == "synchronous");
+}
