@@ -120,7 +120,7 @@ impl Shop<'_> {
         progress.clear();
         holder.url = Some(welcome.url.clone());
         holder.fakepay_url = welcome.fakepay.as_ref().map(|fakepay| fakepay.url.clone());
-        holder.database_url = ground.own.as_ref().map(|own| own.url().to_owned());
+        holder.database_url = ground.own.as_ref().map(|own| own.database.url().to_owned());
         lock.publish(&holder).context("could not write into the data folder")?;
         tracing::info!(url = welcome.url, pid = holder.pid, "the shop is ready");
         tell_ready(&welcome, self.printer)?;
