@@ -6,6 +6,7 @@ use super::record::{Plateau, Second};
 use super::scenario::{ProfileKind, Scenario};
 use super::schedule::Piece;
 use super::tally::{Tally, us};
+use super::verdict::Searched;
 
 /// A plateau on which more than this fraction of the arrivals was dropped has not met anything.
 const DROPPED_MAX: f64 = 0.001;
@@ -88,6 +89,16 @@ impl Course {
             Some(rate) => self.put_on(control, at + 1.0, rate),
             None => control.finish(),
         }
+    }
+
+    /// What a search has come to; absent when nothing is searched.
+    pub(super) fn searched(&self) -> Option<Searched> {
+        let search = self.search.as_ref()?;
+        Some(match search.good {
+            Some(_) => Searched::Found,
+            None if self.plateaus.iter().any(|plateau| plateau.met.is_some()) => Searched::Nothing,
+            None => Searched::Unjudged,
+        })
     }
 
     /// The plateaus, and the highest rate that met the objectives when that was looked for.

@@ -19,9 +19,15 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Sleep;
 
-/// The most that hyper buffers of a connection. Its default, 400 KiB, times 10,000 connections would be the memory
-/// of the machine.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// What is kept of memory for each connection. hyper's default, 400 KiB, times 10,000 would be the memory of the
+/// machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Buffers {
+    /// An answer of 16 KiB comes in one piece.
+    Roomy,
+    /// 8 KiB come in one piece: half the memory of many users, one more read for a page of the catalogue.
+    Lean,
+}
 
 /// For so long after its last use a connection is taken to be open without a look.
 const SEEN_FOR: Duration = Duration::from_millis(2);
@@ -70,6 +76,7 @@ impl Line {
     pub(super) async fn open(
         target: SocketAddr,
         source: Option<IpAddr>,
+        buffers: Buffers,
         deadline: Instant,
     ) -> Result<Self, Lost> {
         let connect = async {
@@ -85,11 +92,13 @@ impl Line {
             .await
             .map_err(|_| Lost::Timeout)?
             .map_err(Lost::Refused)?;
-        let (sender, connection) = Builder::new()
-            .max_buf_size(BUFFER_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| Lost::Broken(error.to_string()))?;
+        let mut builder = Builder::new();
+        match buffers {
+            Buffers::Roomy => builder.max_buf_size(16 * 1024),
+            Buffers::Lean => builder.read_buf_exact_size(Some(8 * 1024)),
+        };
+        let (sender, connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(|error| Lost::Broken(error.to_string()))?;
         let alarm = Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(deadline)));
         Ok(Self { sender, connection: Some(connection), alarm, last_deadline: deadline, is_owed: false })
     }

@@ -123,7 +123,10 @@ fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
         facts.push(("orders", format!("{} acknowledged", journal.orders)));
     }
     if let Some(knee) = record.knee_per_s {
-        facts.push(("knee", format!("{knee:.1} journeys a second met the objectives")));
+        // Where nothing was too much the edge is further on.
+        let is_edge = record.plateaus.iter().any(|plateau| plateau.met == Some(false));
+        let at_least = if is_edge { "" } else { "at least " };
+        facts.push(("knee", format!("{at_least}{knee:.1} journeys a second met the objectives")));
     }
     if let Some(recovery) = &record.recovery {
         let took =

@@ -433,6 +433,7 @@ impl Ending {
             steps,
             rate_limited: total.count_of(|_| true, &[Outcome::RateLimited]),
             saturated: if is_search { None } else { self.effort(scenario).saturated() },
+            search: self.made.course.searched(),
             consistency: self.consistency(),
         }
     }

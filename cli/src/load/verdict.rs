@@ -14,8 +14,21 @@ pub(super) struct Findings {
     pub(super) rate_limited: u64,
     /// Why the generator can say nothing about the shop, when it cannot.
     pub(super) saturated: Option<String>,
+    /// What a search for the highest rate came to, when there was one.
+    pub(super) search: Option<Searched>,
     /// What `verify` found.
     pub(super) consistency: Consistency,
+}
+
+/// What a search for the highest rate came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Searched {
+    /// A rate that meets the objectives.
+    Found,
+    /// None does, down to the lowest that was tried.
+    Nothing,
+    /// No rate could be judged.
+    Unjudged,
 }
 
 /// What is known of the shop's promises after a run.
@@ -54,6 +67,15 @@ impl Findings {
         }
         if self.steps == 0 {
             found(VerdictWord::Unknown, "nothing was answered: there is no data".to_owned());
+        }
+        match self.search {
+            Some(Searched::Nothing) => {
+                found(VerdictWord::Missed, "no rate that was tried met the objectives".to_owned());
+            }
+            Some(Searched::Unjudged) => {
+                found(VerdictWord::Unknown, "no rate could be judged: look at the plateaus".to_owned());
+            }
+            Some(Searched::Found) | None => {}
         }
         for result in &self.objectives {
             let seen = result.seen.as_deref().unwrap_or("nothing");
@@ -218,6 +240,14 @@ mod tests {
         assert_eq!((verdict.word, verdict.word.exit()), (VerdictWord::Broken, Exit::Invariant));
         assert_eq!(verdict.reasons[0], "V17 an order was lost");
         assert_eq!(verdict.reasons.len(), 3);
+    }
+
+    #[test]
+    fn a_search_passes_when_it_found_something() {
+        let word = |search| Findings { search: Some(search), ..findings(vec![]) }.verdict().word;
+        assert_eq!(word(Searched::Found), VerdictWord::Pass);
+        assert_eq!(word(Searched::Nothing), VerdictWord::Missed);
+        assert_eq!(word(Searched::Unjudged), VerdictWord::Unknown);
     }
 
     #[test]

@@ -39,6 +39,12 @@ fn usage_errors() {
         "claims check memroy",
         "walkthrough play first-order --pace 99",
         "completion tcsh",
+        "load run",
+        "load run mixd",
+        "load show xyzzy",
+        "load run mixed --rate 5 --users 5",
+        "load run mixed --objective chekout.p99<1s",
+        "load run mixed --url https://shop.example",
     ];
     for line in lines {
         let ran = project.run(line);

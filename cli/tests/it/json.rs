@@ -15,6 +15,7 @@ fn every_document_is_as_it_was() {
         "down",
         "status",
         "walkthrough list",
+        "load list",
         "claims list --ledger results.json",
     ];
     for line in lines {

@@ -183,7 +183,7 @@ pub enum ThinkKind {
 
 impl Default for Think {
     fn default() -> Self {
-        Self { kind: ThinkKind::Constant, mean: Length::of(0) }
+        Self { kind: ThinkKind::default(), mean: Length::of(0) }
     }
 }
 

@@ -32,7 +32,7 @@ async fn visit(brief: Rc<Brief>, hands: Rc<Hands>, user: u64) {
     let called = |at: f64| plan.borrow().schedule.rises_over(at, number);
     let Some(first) = called(0.0) else { return };
     // Users are in the middle of their thoughts when the load begins, each somewhere else.
-    let intended = brief.moment(first) + hands.think_time(&mut chance);
+    let intended = brief.moment(first) + hands.rest_of_a_thought(&mut chance);
     let keeps_connection = brief.connections_max >= hands_for(brief.model);
     let mut visitor = Visitor::new(Rc::clone(&hands), chance, intended, keeps_connection);
     for journey in 0.. {

@@ -12,7 +12,7 @@ use platform::vocabulary::Env;
 use tokio::sync::Semaphore;
 
 use super::super::chance::Chance;
-use super::super::line::{Line, Lost};
+use super::super::line::{Buffers, Line, Lost};
 use super::super::record::Example;
 use super::super::scenario::{Think, ThinkKind};
 use super::super::step::Step;
@@ -20,12 +20,16 @@ use super::super::supplies::Supplies;
 use super::super::tally::{End, Tally};
 use super::JournalState;
 
+/// A worker with more connections than this has small buffers for each.
+const ROOMY_MAX: usize = 1000;
+
 /// What all visitors of one worker share.
 pub(in super::super) struct Hands {
     pub(in super::super) target: SocketAddr,
     pub(in super::super) host: HeaderValue,
     /// Addresses that connections come from, in turn; empty leaves it to the system.
     pub(in super::super) sources: Vec<IpAddr>,
+    buffers: Buffers,
     pub(in super::super) supplies: Supplies,
     pub(in super::super) timeout: Duration,
     pub(in super::super) think: Think,
@@ -58,6 +62,8 @@ pub(in super::super) struct Hands {
 /// A connection that is counted while it is open.
 pub(in super::super) struct Held {
     pub(in super::super) line: Line,
+    /// Whether nothing was sent on it yet.
+    pub(in super::super) is_new: bool,
     open: Rc<Cell<u64>>,
 }
 
@@ -91,6 +97,7 @@ impl Hands {
             target: setup.target,
             host: setup.host,
             sources: setup.sources,
+            buffers: if setup.connections_max > ROOMY_MAX { Buffers::Lean } else { Buffers::Roomy },
             supplies: setup.supplies,
             timeout: setup.timeout,
             think: setup.think,
@@ -127,9 +134,9 @@ impl Hands {
         let number = self.opened.get();
         self.opened.set(number.wrapping_add(1));
         let source = (!self.sources.is_empty()).then(|| self.sources[number % self.sources.len()]);
-        let line = Line::open(self.target, source, deadline).await?;
+        let line = Line::open(self.target, source, self.buffers, deadline).await?;
         self.open.set(self.open.get() + 1);
-        Ok(Held { line, open: Rc::clone(&self.open) })
+        Ok(Held { line, is_new: true, open: Rc::clone(&self.open) })
     }
 
     /// Puts a connection by for the next who needs one.
@@ -193,6 +200,15 @@ impl Hands {
             ThinkKind::Exponential => chance.exponential_time(mean),
             ThinkKind::Uniform => chance.uniform_time(mean),
             ThinkKind::Constant => mean,
+        }
+    }
+
+    /// What is left of the thought that somebody is in the middle of.
+    pub(super) fn rest_of_a_thought(&self, chance: &mut Chance) -> Duration {
+        match self.think.kind {
+            // What is left of a random wait is as long as a whole one.
+            ThinkKind::Exponential => self.think_time(chance),
+            ThinkKind::Uniform | ThinkKind::Constant => self.think.mean.0.mul_f64(chance.fraction()),
         }
     }
 

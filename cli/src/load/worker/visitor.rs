@@ -42,9 +42,10 @@ pub(in super::super) struct Visitor {
     /// The connection, when it is kept between steps.
     held: Option<Held>,
     keeps_connection: bool,
+    /// When the last answer ended; before the first, long ago.
+    last_ended: Instant,
     /// Whether the next step comes without a thought: the first of an arrival.
     is_at_once: bool,
-    requests: u32,
 }
 
 /// What came of a request, before it is counted.
@@ -77,6 +78,7 @@ impl Visitor {
         intended: Instant,
         keeps_connection: bool,
     ) -> Self {
+        let hands_origin = hands.origin;
         Self {
             hands,
             chance,
@@ -85,8 +87,8 @@ impl Visitor {
             intended,
             held: None,
             keeps_connection,
+            last_ended: hands_origin,
             is_at_once: true,
-            requests: 0,
         }
     }
 
@@ -176,6 +178,7 @@ impl Visitor {
         }
         // The next step is meant for when this one would have ended, had it been sent when it was meant to be: what
         // the generator lost stays lost and shows, instead of making the load smaller unseen.
+        self.last_ended = came.ended;
         self.intended = came.ended - lag.min(self.hands.think.mean.0);
         match came.answer {
             Ok(answer) if !outcome.is_error() => Ok(answer.body),
@@ -209,7 +212,6 @@ impl Visitor {
 
     async fn send(&mut self, step: Step, ask: Ask, wants_body: bool) -> Result<Came, BrokenOff> {
         self.think().await?;
-        self.requests = self.requests.wrapping_add(1);
         let hands = Rc::clone(&self.hands);
         hands.in_step.set(hands.in_step.get() + 1);
         let came = self.exchange(step, ask, wants_body).await;
@@ -222,7 +224,8 @@ impl Visitor {
         if !std::mem::take(&mut self.is_at_once) {
             self.intended += self.hands.think_time(&mut self.chance);
         }
-        if self.intended > Instant::now() {
+        // What was meant for the end of the last answer needs no look at the clock.
+        if self.intended > self.last_ended && self.intended > Instant::now() {
             tokio::time::sleep_until(self.intended.into()).await;
             self.hands.woke(self.intended);
         }
@@ -249,28 +252,32 @@ impl Visitor {
             }
         };
         let mut answer = Err(Lost::Broken("the other side closes every connection at once".into()));
+        let mut now = Instant::now();
         for _ in 0..STALE_MAX {
-            let deadline = Instant::now() + hands.timeout;
-            let held = match self.held.take() {
-                Some(held) => Ok(held),
-                None => hands.connection(deadline).await,
+            let mut held = match self.held.take() {
+                Some(held) => held,
+                None => match hands.connection(now + hands.timeout).await {
+                    Ok(held) => {
+                        // A connection that had to be made first took its time.
+                        now = if held.is_new { Instant::now() } else { now };
+                        held
+                    }
+                    Err(lost) => {
+                        // Nobody took the connection: the attempt is what was sent.
+                        sent.get_or_insert(now);
+                        answer = Err(lost);
+                        break;
+                    }
+                },
             };
-            let mut held = match held {
-                Ok(held) => held,
-                Err(lost) => {
-                    // Nobody took the connection: the attempt is what was sent.
-                    sent.get_or_insert(deadline - hands.timeout);
-                    answer = Err(lost);
-                    break;
-                }
-            };
-            let now = Instant::now();
+            held.is_new = false;
             sent = Some(now);
             answer = held.line.exchange(ask, wants_body, now + hands.timeout).await;
             match answer {
                 Err(Lost::Stale(back)) => {
                     ask = *back;
                     answer = Err(Lost::Broken("the other side closes every connection at once".into()));
+                    now = Instant::now();
                     continue;
                 }
                 Ok(_) if self.keeps_connection => self.held = Some(held),

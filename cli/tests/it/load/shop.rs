@@ -1,5 +1,6 @@
 //! A real shop under load.
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{number, record};
@@ -21,6 +22,27 @@ fn every_promise_was_kept(record: &Value) {
     assert!(not_kept.is_empty(), "{not_kept:#?}");
     let journal = outcomes.iter().find(|outcome| outcome["id"] == "V17").expect("V17");
     assert!(number(journal, "/examined") > 0.0, "{journal:#}");
+}
+
+/// The journal outlives a generator that is killed: what was acknowledged until then is there.
+#[test]
+fn a_generator_that_is_killed_leaves_its_journal() {
+    let project = Project::new();
+    let _shop = Running::up(&project, &["--limits", "none"]);
+    let words = ["load", "run", "checkout", "--rate", "15", "--duration", "10m", "-o", "ndjson"];
+    let generator = Running::begin(&project, &words);
+    let mut orders = 0;
+    while orders < 10 {
+        let event: Value = serde_json::from_str(&generator.line()).expect("an event");
+        orders = event["so_far"]["orders"].as_u64().expect("a number of orders");
+    }
+    generator.signal(Signal::KILL);
+    generator.end();
+    let ran = project.run("verify --only V17 -o json");
+    assert_eq!(ran.code, 0, "{}", ran.picture());
+    let journal = &ran.json()["data"]["outcomes"][0];
+    let acknowledged = number(journal, "/counts/acknowledged");
+    assert!(acknowledged >= 10.0, "{journal:#}");
 }
 
 #[test]
