@@ -3,6 +3,7 @@
 //! hyper splits a connection into a handle that sends and a future that does the reading and writing. Here both are
 //! polled in turn by whoever waits for the answer, so that an answer costs one wake-up instead of three.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,8 +33,9 @@ pub(super) enum Buffers {
 /// For so long after its last use a connection is taken to be open without a look.
 const SEEN_FOR: Duration = Duration::from_millis(2);
 
-/// A request, ready to be sent.
-pub(super) type Ask = Request<Full<Bytes>>;
+/// A request, ready to be sent. On the heap, since it passes through many hands, and every user would carry room for
+/// it in each.
+pub(super) type Ask = Box<Request<Full<Bytes>>>;
 
 /// A connection to the target.
 pub(super) struct Line {
@@ -64,11 +66,11 @@ pub(super) enum Lost {
     /// Nobody accepted the connection.
     Refused(io::Error),
     /// The connection broke before the answer was whole, or it was no answer in HTTP.
-    Broken(String),
+    Broken(Cow<'static, str>),
     /// Time was over.
     Timeout,
     /// The other side had closed the connection before: nothing was sent, and the request is given back.
-    Stale(Box<Ask>),
+    Stale(Ask),
 }
 
 impl Line {
@@ -97,8 +99,10 @@ impl Line {
             Buffers::Roomy => builder.max_buf_size(16 * 1024),
             Buffers::Lean => builder.read_buf_exact_size(Some(8 * 1024)),
         };
-        let (sender, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| Lost::Broken(error.to_string()))?;
+        let (sender, connection) = builder
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| Lost::Broken(error.to_string().into()))?;
         let alarm = Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(deadline)));
         Ok(Self { sender, connection: Some(connection), alarm, last_deadline: deadline, is_owed: false })
     }
@@ -126,7 +130,7 @@ impl Line {
             return Ok(answer);
         }
         self.connection = None;
-        Err(ask.map_or(Lost::Broken("the connection had ended".into()), |ask| Lost::Stale(Box::new(ask))))
+        Err(ask.map_or(Lost::Broken("the connection had ended".into()), Lost::Stale))
     }
 
     /// Whether the connection is still there and idle. One that was not used for a while is looked at first: the other
@@ -143,14 +147,14 @@ impl Line {
 
     async fn read(&mut self, ask: Ask, wants_body: bool, deadline: Instant) -> Result<Answer, Lost> {
         let Self { sender, connection, alarm, .. } = self;
-        let mut head = pin!(sender.try_send_request(ask));
+        let mut head = pin!(sender.try_send_request(*ask));
         let response = match drive(connection, alarm, deadline, |context| head.as_mut().poll(context)).await?
         {
             Ok(response) => response,
             Err(mut error) => {
                 return Err(match error.take_message() {
                     Some(ask) => Lost::Stale(Box::new(ask)),
-                    None => Lost::Broken(told(error.error())),
+                    None => Lost::Broken(told(error.error()).into()),
                 });
             }
         };
@@ -161,7 +165,7 @@ impl Line {
         while let Some(frame) =
             drive(connection, alarm, deadline, |context| poll_frame(&mut incoming, context)).await?
         {
-            let bytes = frame.map_err(|error| Lost::Broken(told(&error)))?;
+            let bytes = frame.map_err(|error| Lost::Broken(told(&error).into()))?;
             if keeps {
                 body.push(bytes);
             }
@@ -196,10 +200,10 @@ async fn drive<T>(
         let ended = match connection {
             Some(alive) => match Pin::new(alive).poll(context) {
                 Poll::Pending => None,
-                Poll::Ready(Ok(())) => Some("the connection was closed".to_owned()),
-                Poll::Ready(Err(error)) => Some(told(&error)),
+                Poll::Ready(Ok(())) => Some(Cow::Borrowed("the connection was closed")),
+                Poll::Ready(Err(error)) => Some(told(&error).into()),
             },
-            None => Some("the connection had ended".to_owned()),
+            None => Some(Cow::Borrowed("the connection had ended")),
         };
         // What it read may be what is waited for, also when it ended with it.
         if let Poll::Ready(got) = wanted(unheard) {

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::chance::{Chance, Stream};
-use super::Brief;
 use super::hands::Hands;
 use super::visitor::Visitor;
+use super::{Brief, Model};
 
 /// Somebody who was turned away without a time to think waits this long: a target that is down would be asked as
 /// fast as the machine can otherwise.
@@ -33,7 +33,10 @@ async fn visit(brief: Rc<Brief>, hands: Rc<Hands>, user: u64) {
     let Some(first) = called(0.0) else { return };
     // Users are in the middle of their thoughts when the load begins, each somewhere else.
     let intended = brief.moment(first) + hands.rest_of_a_thought(&mut chance);
-    let keeps_connection = brief.connections_max >= hands_for(brief.model);
+    let keeps_connection = match brief.model {
+        Model::Closed { users } => brief.connections_max as u64 >= users,
+        Model::Open { .. } => false,
+    };
     let mut visitor = Visitor::new(Rc::clone(&hands), chance, intended, keeps_connection);
     for journey in 0.. {
         let at = brief.now().max(0.0);
@@ -64,9 +67,64 @@ async fn visit(brief: Rc<Brief>, hands: Rc<Hands>, user: u64) {
     }
 }
 
-fn hands_for(model: super::Model) -> usize {
-    match model {
-        super::Model::Closed { users } => usize::try_from(users).unwrap_or(usize::MAX),
-        super::Model::Open { .. } => usize::MAX,
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use hyper::header::HeaderValue;
+    use platform::vocabulary::Env;
+
+    use super::super::super::control::Control;
+    use super::super::super::journeys::{Choice, Journey};
+    use super::super::super::scenario::Think;
+    use super::super::super::schedule::Schedule;
+    use super::super::super::supplies::Supplies;
+    use super::super::JournalState;
+    use super::super::hands::Setup;
+    use super::*;
+
+    /// Ten thousand users are ten thousand of these, beside their connections.
+    #[test]
+    fn a_user_takes_little_memory() {
+        let (target, host) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), HeaderValue::from_static("x"));
+        let brief = Rc::new(Brief {
+            target,
+            host: host.clone(),
+            sources: Vec::new(),
+            supplies: Supplies::default(),
+            choice: Choice::new(&[(Journey::Browse, 1.0)]),
+            think: Think::default(),
+            timeout: Duration::from_secs(1),
+            declined: 0.0,
+            run: String::new(),
+            seed: 1,
+            model: Model::Closed { users: 1 },
+            sign_ins_per_s: 0.0,
+            connections_max: 1,
+            workers: 1,
+            origin: Instant::now(),
+            env: Env::system(),
+            control: Control::new(Schedule::default(), false),
+            journal_state: Arc::new(JournalState::default()),
+        });
+        let hands = Rc::new(Hands::new(Setup {
+            target,
+            host,
+            sources: Vec::new(),
+            supplies: Supplies::default(),
+            timeout: brief.timeout,
+            think: brief.think.clone(),
+            declined: 0.0,
+            run: String::new(),
+            origin: brief.origin,
+            env: brief.env.clone(),
+            connections_max: 1,
+            journal: None,
+            journal_state: Arc::clone(&brief.journal_state),
+        }));
+        let bytes = size_of_val(&visit(brief, hands, 0));
+        assert!(bytes < 4608, "a user takes {bytes} bytes");
     }
 }

@@ -125,7 +125,8 @@ impl Hands {
         let idle = self.idle.borrow_mut().pop();
         match idle {
             Some(held) => Ok(held),
-            None => self.connect(deadline).await,
+            // On the heap: it is rare, and every user would carry the room for it.
+            None => Box::pin(self.connect(deadline)).await,
         }
     }
 

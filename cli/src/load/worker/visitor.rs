@@ -199,7 +199,7 @@ impl Visitor {
 
     fn ask(&self, method: Method, uri: Uri, body: Option<Bytes>) -> Ask {
         let has_body = body.is_some();
-        let mut ask = Request::new(Full::new(body.unwrap_or_default()));
+        let mut ask = Box::new(Request::new(Full::new(body.unwrap_or_default())));
         *ask.method_mut() = method;
         *ask.uri_mut() = uri;
         let headers = ask.headers_mut();
@@ -275,7 +275,7 @@ impl Visitor {
             answer = held.line.exchange(ask, wants_body, now + hands.timeout).await;
             match answer {
                 Err(Lost::Stale(back)) => {
-                    ask = *back;
+                    ask = back;
                     answer = Err(Lost::Broken("the other side closes every connection at once".into()));
                     now = Instant::now();
                     continue;
@@ -314,7 +314,7 @@ fn example(hands: &Hands, came: &Came, outcome: Outcome) -> Example {
     let said = match &came.answer {
         Ok(answer) => String::from_utf8_lossy(&answer.body).into_owned(),
         Err(Lost::Refused(error)) => error.to_string(),
-        Err(Lost::Broken(why)) => why.clone(),
+        Err(Lost::Broken(why)) => why.clone().into_owned(),
         Err(Lost::Timeout) if came.sent.is_none() => "no connection was free within the time-out".to_owned(),
         Err(Lost::Timeout) => format!("no whole answer within {} ms", hands.timeout.as_millis()),
         Err(Lost::Stale(_)) => "the connection had been closed".to_owned(),
