@@ -12,7 +12,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
-use super::addresses::Replica;
 use super::envelope::Keyring;
 use super::{Addresses, Context, HttpClient, Problem, envelope};
 use crate::vocabulary::Env;
@@ -282,9 +281,16 @@ impl Remote {
             for replica in self.addresses.in_turn(&self.env) {
                 let request = addressed(&replica.base_url, parts.clone(), body.clone())?;
                 match exchange(request).await {
-                    Err(error @ CallError::Refused(_)) => last = self.stumbled(&replica, error),
+                    Err(error @ CallError::Refused(_)) => {
+                        replica.rest(&self.env);
+                        // That this one did nothing says nothing of one that was asked before.
+                        if matches!(last, CallError::Refused(_)) {
+                            last = error;
+                        }
+                    }
                     Err(error @ CallError::Unknown(_)) if may_repeat => {
-                        last = self.stumbled(&replica, error);
+                        replica.rest(&self.env);
+                        last = error;
                     }
                     outcome => return outcome,
                 }
@@ -293,11 +299,6 @@ impl Remote {
         };
         let late = || CallError::Unknown(format!("no answer within {} ms", self.timeout.as_millis()));
         tokio::time::timeout(self.timeout, tries).await.unwrap_or_else(|_| Err(late()))
-    }
-
-    fn stumbled(&self, replica: &Replica, error: CallError) -> CallError {
-        replica.rest(&self.env);
-        error
     }
 }
 
@@ -327,4 +328,55 @@ fn addressed(base_url: &str, mut parts: Parts, body: Bytes) -> Result<Request<Fu
         .parse()
         .map_err(|error: axum::http::uri::InvalidUri| CallError::Refused(error.to_string()))?;
     Ok(Request::from_parts(parts, Full::new(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn listening() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        (listener, url)
+    }
+
+    fn behind(urls: &[&str]) -> (Endpoint, Context) {
+        let env = Env::system();
+        let keyring = Keyring::new(vec![("k1".to_owned(), vec![7; 32])]).unwrap();
+        let context = Context::background("test", &env);
+        let client = HttpClient::new(Duration::from_secs(1));
+        let addresses = Addresses::of(urls.iter().copied());
+        let patience = Duration::from_secs(10);
+        (Endpoint::remote("product", addresses, client, keyring, env, patience), context)
+    }
+
+    /// Reads a request and goes away without an answer.
+    async fn takes_and_dies(listener: TcpListener) {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let read = socket.read(&mut [0; 4_096]).await.unwrap();
+        assert!(read > 0);
+    }
+
+    #[tokio::test]
+    async fn what_one_replica_may_have_done_stays_unknown_when_the_next_one_refuses() {
+        let (dying, first) = listening().await;
+        let (closed, second) = listening().await;
+        drop(closed);
+        let (endpoint, context) = behind(&[&first, &second]);
+        let call = endpoint.call::<(), ()>(&context, Method::POST, "/internal/v1/act", None);
+        let (outcome, ()) = tokio::join!(call, takes_and_dies(dying));
+        assert!(matches!(outcome, Err(CallError::Unknown(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_was_done_when_every_replica_refuses() {
+        let ((one, first), (two, second)) = (listening().await, listening().await);
+        drop((one, two));
+        let (endpoint, context) = behind(&[&first, &second]);
+        let outcome = endpoint.call::<(), ()>(&context, Method::POST, "/internal/v1/act", None).await;
+        assert!(matches!(outcome, Err(CallError::Refused(_))), "{outcome:?}");
+    }
 }
