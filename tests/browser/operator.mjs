@@ -2,7 +2,7 @@
 
 import { expect, untilTheOrderSays } from "./visitor.mjs";
 
-const PAGES = ["", "/topology", "/sagas", "/queues", "/breakers", "/traces", "/logs", "/faults"];
+const PAGES = ["", "/topology", "/sagas", "/queues", "/breakers", "/promises", "/traces", "/logs", "/faults"];
 
 export async function watchTheShop(visitor, memory) {
   const desk = await visitor.open();

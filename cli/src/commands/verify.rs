@@ -8,9 +8,10 @@ use platform::verify::{
 };
 use platform::vocabulary::Env;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::duration::Span;
-use crate::config::{Engine, Overrides};
+use crate::config::{Engine, Overrides, Settings};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Paint, Printer, Progress, Report, Table};
@@ -101,21 +102,36 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Ex
     // The engine reads while orders are told anew.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        loop {
-            let evidence = Evidence::of(&settings, names_database, &args.journal).await?;
-            let found = look(args, &evidence, context).await?;
-            if !args.watch {
-                let report = report(&found, context.printer);
-                context.printer.report(&report)?;
-                return Ok(report.exit_code());
-            }
-            tell_again(&found, context)?;
-            tokio::select! {
-                () = tokio::time::sleep(args.every.duration()) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-            }
+        if args.watch {
+            return watch(args, &settings, names_database, context).await;
         }
+        let evidence = Evidence::of(&settings, names_database, &args.journal).await?;
+        let report = report(&look(args, &evidence, context).await?, context.printer);
+        context.printer.report(&report)?;
+        Ok(report.exit_code())
     })
+}
+
+/// Looks until interrupted, also in the middle of a look: nothing is left behind by one.
+async fn watch(
+    args: &VerifyArgs,
+    settings: &Settings,
+    names_database: bool,
+    context: &Context<'_>,
+) -> anyhow::Result<Exit> {
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    loop {
+        let round = async {
+            let evidence = Evidence::of(settings, names_database, &args.journal).await?;
+            tell_again(&look(args, &evidence, context).await?, context)?;
+            tokio::time::sleep(args.every.duration()).await;
+            anyhow::Ok(())
+        };
+        tokio::select! {
+            round = round => round?,
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
+        }
+    }
 }
 
 async fn look(args: &VerifyArgs, evidence: &Evidence, context: &Context<'_>) -> anyhow::Result<Found> {

@@ -227,6 +227,18 @@ impl Iterator for Reader {
     }
 }
 
+/// The journals that load runs against the shop on `url` left in its folder, in the order of the runs. One of a run
+/// against another shop says nothing of this one.
+#[must_use]
+pub fn of_runs(data_dir: &Path, url: &str) -> Vec<PathBuf> {
+    let bare = |url: &str| url.trim_end_matches('/').to_owned();
+    let runs = std::fs::read_dir(data_dir.join("runs")).into_iter().flatten().flatten();
+    let mut journals: Vec<PathBuf> = runs.map(|run| run.path().join("journal.ndjson")).collect();
+    journals.retain(|path| Reader::open(path).is_ok_and(|reader| bare(&reader.head().shop) == bare(url)));
+    journals.sort();
+    journals
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +297,23 @@ mod tests {
         assert!(error.contains("line 3"), "{error}");
         std::fs::write(&path, "hello\n").unwrap();
         assert!(matches!(Journal::read(&path), Err(JournalError::Foreign { .. })));
+    }
+
+    #[test]
+    fn only_journals_of_runs_against_this_shop_speak_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let shops =
+            [("b", "http://127.0.0.1:8080/"), ("a", "http://127.0.0.1:8080"), ("c", "http://elsewhere")];
+        for (run, shop) in shops {
+            let run = folder.path().join("runs").join(run);
+            std::fs::create_dir_all(&run).unwrap();
+            JournalWriter::create(&run.join("journal.ndjson"), &Head::new("run", shop)).unwrap();
+        }
+        std::fs::create_dir_all(folder.path().join("runs/d")).unwrap();
+        let found = of_runs(folder.path(), "http://127.0.0.1:8080");
+        let names: Vec<_> =
+            found.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(of_runs(&folder.path().join("nowhere"), "http://127.0.0.1:8080").is_empty());
     }
 }

@@ -135,10 +135,9 @@ impl Verifier {
             .filter(|invariant| options.only.is_empty() || options.only.contains(&invariant.id))
             .collect();
         let mut outcomes = Vec::with_capacity(asked.len());
+        let looks: Vec<_> = asked.iter().map(|invariant| self.outcome(invariant, &ground, options)).collect();
         let looks = async {
-            let mut looks = futures_util::stream::iter(asked.iter().copied())
-                .map(|invariant| self.outcome(invariant, &ground, options))
-                .buffered(AT_ONCE);
+            let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
             while let Some(outcome) = looks.next().await {
                 let outcome = outcome?;
                 told(&outcome);
@@ -178,7 +177,7 @@ impl Verifier {
 
     async fn outcome(
         &self,
-        invariant: &Invariant,
+        invariant: &'static Invariant,
         ground: &Ground,
         options: &Options,
     ) -> Result<Outcome, VerifyError> {

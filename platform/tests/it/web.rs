@@ -299,6 +299,7 @@ async fn only_staff_sees_the_desk_and_only_operators_the_console() {
         "/operations/sagas",
         "/operations/queues",
         "/operations/breakers",
+        "/operations/promises",
         "/operations/traces",
         "/operations/logs",
         "/operations/faults",

@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hyper::Method;
 use platform::app::EngineConfig;
-use platform::verify::journal::Reader;
-use platform::verify::{Beside, Statement, StatementSource};
+use platform::verify::{Beside, Statement, StatementSource, journal};
 
 use super::lock::{self, Holder, Standing};
 use crate::config::{Engine, Settings};
@@ -59,7 +58,7 @@ impl Evidence {
             texts: Vec::new(),
         };
         if let Some(url) = theirs.and_then(|holder| holder.url.as_deref()) {
-            let own = own_journals(&data_dir, url);
+            let own = journal::of_runs(&data_dir, url);
             beside.journals.extend(own.into_iter().filter(|path| !journals.contains(path)));
         }
         if let Some(url) = running.and_then(|holder| holder.url.as_deref())
@@ -137,46 +136,14 @@ fn logs(data_dir: &Path, holder: Option<&Holder>) -> Vec<PathBuf> {
     logs
 }
 
-/// The journals of runs against the shop that answered on `url`, in the order of the runs.
-fn own_journals(data_dir: &Path, url: &str) -> Vec<PathBuf> {
-    let runs = std::fs::read_dir(data_dir.join("runs")).into_iter().flatten().flatten();
-    let mut journals: Vec<PathBuf> = runs.map(|run| run.path().join("journal.ndjson")).collect();
-    journals.retain(|path| {
-        Reader::open(path)
-            .is_ok_and(|reader| reader.head().shop.trim_end_matches('/') == url.trim_end_matches('/'))
-    });
-    journals.sort();
-    journals
-}
-
 #[cfg(test)]
 mod tests {
-    use platform::verify::journal::{Head, JournalWriter};
-
     use super::*;
-
-    #[test]
-    fn only_journals_of_runs_against_this_shop_speak_of_it() {
-        let folder = tempfile::tempdir().unwrap();
-        for (run, shop) in
-            [("b", "http://127.0.0.1:8080/"), ("a", "http://127.0.0.1:8080"), ("c", "http://elsewhere")]
-        {
-            let run = folder.path().join("runs").join(run);
-            std::fs::create_dir_all(&run).unwrap();
-            JournalWriter::create(&run.join("journal.ndjson"), &Head::new("run", shop)).unwrap();
-        }
-        std::fs::create_dir_all(folder.path().join("runs/d")).unwrap();
-        let found = own_journals(folder.path(), "http://127.0.0.1:8080");
-        let names: Vec<_> =
-            found.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["a", "b"]);
-    }
 
     #[test]
     fn what_is_not_there_is_not_named() {
         let folder = tempfile::tempdir().unwrap();
         assert!(statement(folder.path(), None).is_none());
         assert!(logs(folder.path(), None).is_empty());
-        assert!(own_journals(folder.path(), "http://127.0.0.1:1").is_empty());
     }
 }

@@ -10,9 +10,10 @@ mod queues;
 pub(super) mod sagas;
 mod topology;
 mod traces;
+mod verify;
 
-use axum::Router;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use super::visit::Web;
 use crate::vocabulary::Role;
@@ -36,7 +37,9 @@ pub fn router() -> Router<Web> {
         .route("/operations/traces", get(traces::list))
         .route("/operations/traces/{trace_id}", get(traces::trace))
         .route("/operations/logs", get(logs::logs))
+        .route("/operations/promises", get(verify::promises).post(verify::check))
         .route("/operations/faults", get(faults::faults))
         .route("/operations/faults/provider", post(faults::set_provider))
         .route("/operations/faults/bus", post(faults::set_bus))
+        .layer(Extension(verify::Look::default()))
 }
