@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
+use platform::verify::journal::Acknowledged;
 use platform::vocabulary::Env;
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::wire::Connection;
 /// An order that is ready to be placed: everything but the answer is made before the clock runs.
 #[derive(Debug)]
 pub(super) struct Basket {
+    cart: String,
     key: String,
     body: Bytes,
 }
@@ -67,7 +69,7 @@ impl Buyer {
                 "country": "US",
             },
         });
-        Ok(Basket { key: self.env.uuid().to_string(), body: Bytes::from(body.to_string()) })
+        Ok(Basket { cart: id, key: self.env.uuid().to_string(), body: Bytes::from(body.to_string()) })
     }
 
     /// Places the order and waits for the answer.
@@ -77,6 +79,24 @@ impl Buyer {
         let body = Some(basket.body.clone());
         let reply = self.connection.send_bytes(Method::POST, "/v1/orders", &headers, body).await?;
         Ok(Placed { status: reply.status, took: began.elapsed() })
+    }
+
+    /// Places the order, which must be taken, and answers what was promised.
+    pub(super) async fn order(&mut self, basket: &Basket) -> anyhow::Result<Acknowledged> {
+        let headers = [("idempotency-key", basket.key.as_str())];
+        let body = Some(basket.body.clone());
+        let reply = self.connection.send_bytes(Method::POST, "/v1/orders", &headers, body).await?;
+        let answer = reply.json();
+        let id = answer["id"].as_str().and_then(|id| id.parse().ok()).filter(|_| reply.status.is_success());
+        let order_id =
+            id.with_context(|| format!("an order was not taken: {} {}", reply.status, reply.text()))?;
+        Ok(Acknowledged {
+            order_id,
+            scope: format!("cart:{}", basket.cart),
+            key: basket.key.clone(),
+            status: reply.status.as_u16(),
+            at: self.env.now(),
+        })
     }
 
     async fn ask(&mut self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {

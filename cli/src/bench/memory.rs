@@ -61,7 +61,7 @@ async fn place(shop: &Shop, orders: u32, env: &Env, progress: &mut Progress<'_>)
 }
 
 /// Waits until no saga is in flight.
-async fn rest(shop: &Shop) -> anyhow::Result<()> {
+pub(super) async fn rest(shop: &Shop) -> anyhow::Result<()> {
     let deadline = Instant::now() + REST_TIMEOUT;
     while Figures::of(&shop.url(), Duration::from_secs(2)).await?.sagas_in_flight.unwrap_or(0) > 0 {
         anyhow::ensure!(Instant::now() < deadline, "sagas are still in flight");
@@ -98,6 +98,6 @@ fn report(ground: &Ground, orders: u32, at_start: Memory, after_orders: Memory, 
 
 /// To a tenth.
 #[expect(clippy::cast_precision_loss, reason = "no memory is that large")]
-fn to_mib(kib: u64) -> f64 {
+pub(super) fn to_mib(kib: u64) -> f64 {
     (kib as f64 / 102.4).round() / 10.0
 }

@@ -18,5 +18,6 @@ mod ground;
 pub mod load_engine;
 pub mod memory;
 pub mod start;
+pub mod verify;
 
 pub use ground::Ground;

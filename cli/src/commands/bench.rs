@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::duration::Span;
 use crate::bench::checkout::Load;
 use crate::bench::load_engine::Rounds;
-use crate::bench::{Ground, catalogue, checkout, load_engine, memory, start};
+use crate::bench::{Ground, catalogue, checkout, load_engine, memory, start, verify};
 use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::output::Report;
@@ -23,6 +23,8 @@ pub enum BenchCommand {
     Catalogue(RoundsArgs),
     /// CPU of a request of the load engine, beside wrk
     LoadEngine(RoundsArgs),
+    /// Time and memory of `verify` over many orders
+    Verify(VerifyArgs),
 }
 
 /// What every measurement may be told.
@@ -108,6 +110,19 @@ impl RoundsArgs {
     }
 }
 
+/// The words of `bench verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// Orders that are placed before
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    orders: u32,
+    /// Buyers at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    buyers: u32,
+}
+
 impl BenchCommand {
     /// The second word.
     pub(super) fn word(&self) -> &'static str {
@@ -117,6 +132,7 @@ impl BenchCommand {
             Self::Checkout(_) => "checkout",
             Self::Catalogue(_) => "catalogue",
             Self::LoadEngine(_) => "load-engine",
+            Self::Verify(_) => "verify",
         }
     }
 }
@@ -144,6 +160,9 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
                 at_least: args.at_least,
             };
             checkout::run(&ground(&args.ground, context)?, load, env, printer)
+        }
+        BenchCommand::Verify(args) => {
+            verify::run(&ground(&args.ground, context)?, args.orders, args.buyers, env, printer)
         }
     }
 }

@@ -338,6 +338,21 @@ async fn a_merchant_receives_stock_once_however_often_the_form_is_sent() {
     assert!(admin.get("/admin/stock/LAMP-1").await.body.contains("15 on the shelf"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_checks_the_promises_and_sees_a_light_for_each() {
+    let shop = Shop::open().await;
+    let mut admin = shop.browser();
+    admin.sign_in(user::ADMIN_EMAIL, ADMIN_PASSWORD).await;
+    let before = admin.get("/operations/promises").await.body;
+    assert!(before.contains("Not checked yet") && before.matches("Not checked<").count() == 21, "{before}");
+    let token = between(&before, "name=\"form_token\" value=\"", "\"");
+    let answer = admin.post("/operations/promises", &[("form_token", token.as_str())], &[]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+    let after = admin.get("/operations/promises").await.body;
+    assert!(after.contains("Last check") && after.contains("no orders yet"), "{after}");
+    assert!(after.contains("badge-good") && !after.contains("badge-bad"), "{after}");
+}
+
 #[tokio::test]
 async fn an_order_of_somebody_else_is_not_there() {
     let shop = Shop::open().await;
