@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use super::Ground;
 use super::buyer::Buyer;
 use super::ground::Shop;
-use super::{memory, process};
+use super::memory;
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
+use crate::process;
 
 /// How often the memory of the look is read.
 const READ_EVERY: Duration = Duration::from_millis(2);

@@ -104,17 +104,30 @@ pub(super) fn read_only(folder: &Path, mut tell: impl FnMut(&Intent) -> io::Resu
     if !path.exists() {
         return Ok(false);
     }
-    let mut intents = BTreeMap::new();
-    journal::read_only(&path, |payload| {
-        // Most frames only say what was delivered.
-        let record: Record = serde_json::from_slice(payload)?;
-        if let Some(intent) = record.intent {
-            intents.insert(intent.token, intent);
+    // Only where each last word stands: what it says is read once, at the end.
+    let mut places = BTreeMap::new();
+    let file = journal::read_only(&path, |at, payload| {
+        if let Some(intent) = serde_json::from_slice::<Told>(payload)?.intent {
+            places.insert(intent.token, at);
         }
         Ok(())
     })?;
-    intents.values().try_for_each(&mut tell)?;
+    for at in places.into_values() {
+        let record: Record = serde_json::from_slice(&journal::read_frame(&file, at)?)?;
+        record.intent.as_ref().map_or(Ok(()), &mut tell)?;
+    }
     Ok(true)
+}
+
+/// As much of a frame as says whose last word it is.
+#[derive(Deserialize)]
+struct Told {
+    intent: Option<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    token: Token,
 }
 
 /// Where things stand in the journal.

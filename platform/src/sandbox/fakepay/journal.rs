@@ -117,26 +117,34 @@ impl Journal {
 
     /// The payload of the frame at `at`, which must be durable.
     pub(super) fn read(&self, at: Offset) -> io::Result<Vec<u8>> {
-        let mut head = [0; FRAME_HEAD as usize];
-        self.file.read_exact_at(&mut head, at)?;
-        let (length, checksum) = parse_head(&head);
-        if length == 0 || length > FRAME_BYTES_MAX {
-            return Err(damaged(at));
-        }
-        let mut payload = vec![0; length as usize];
-        self.file.read_exact_at(&mut payload, at + FRAME_HEAD)?;
-        if fnv1a(&payload) == checksum { Ok(payload) } else { Err(damaged(at)) }
+        read_frame(&self.file, at)
     }
 }
 
 /// Hands every whole frame of the journal at `path` to `replay`, and leaves the file as it is: for a reader beside the
-/// process that holds it, or after it. What a crash cut off is left out, as the next start will.
-pub(super) fn read_only(path: &Path, mut replay: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+/// process that holds it, or after it. What a crash cut off is left out, as the next start will. Answers the file.
+pub(super) fn read_only(
+    path: &Path,
+    mut replay: impl FnMut(Offset, &[u8]) -> io::Result<()>,
+) -> io::Result<File> {
     let mut file = File::open(path)?;
-    if file.metadata()?.len() < HEADER.len() as u64 {
-        return Ok(());
+    if file.metadata()?.len() >= HEADER.len() as u64 {
+        read_frames(&mut file, path, &mut replay)?;
     }
-    read_frames(&mut file, path, &mut |_, payload| replay(payload)).map(drop)
+    Ok(file)
+}
+
+/// The payload of the frame at `at`.
+pub(super) fn read_frame(file: &File, at: Offset) -> io::Result<Vec<u8>> {
+    let mut head = [0; FRAME_HEAD as usize];
+    file.read_exact_at(&mut head, at)?;
+    let (length, checksum) = parse_head(&head);
+    if length == 0 || length > FRAME_BYTES_MAX {
+        return Err(damaged(at));
+    }
+    let mut payload = vec![0; length as usize];
+    file.read_exact_at(&mut payload, at + FRAME_HEAD)?;
+    if fnv1a(&payload) == checksum { Ok(payload) } else { Err(damaged(at)) }
 }
 
 /// Writes `payloads` as a new journal beside `path` and puts it in its place: a crash leaves the old or the new.
