@@ -23,6 +23,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use tower::ServiceExt as _;
 
@@ -49,6 +50,8 @@ pub const NAME: &str = "gateway";
 const WITHOUT_TOKEN: &str = "/v1/auth";
 /// An operator's pass is for running the shop, not for shopping.
 const WITH_PASS: &str = "/v1/admin/";
+/// A body that is too large is still read, up to here, so that its sender hears why it was refused.
+const BYTES_PASSED_OVER_MAX: u64 = 1024 * 1024;
 
 /// The gateway, before its pages are known.
 #[derive(Clone)]
@@ -322,13 +325,22 @@ fn challenge(problem: Problem) -> Response {
     response
 }
 
+async fn pass_over(body: Body) {
+    let mut chunks = body.into_data_stream();
+    while let Some(Ok(_)) = chunks.next().await {}
+}
+
 /// A body of known size goes through as it is, since the connection holds it to that size; one of unknown size is
 /// read here, up to the limit.
 async fn bounded_body(request: Request) -> Result<Request, Problem> {
     let limit = u64::try_from(BODY_BYTES_MAX).unwrap_or(u64::MAX);
     match request.body().size_hint().exact() {
         Some(size) if size <= limit => Ok(request),
-        Some(_) => {
+        Some(size) => {
+            if size <= BYTES_PASSED_OVER_MAX {
+                // A client that is still sending when the connection closes never sees the answer.
+                pass_over(request.into_body()).await;
+            }
             Err(Problem::new(Code::BodyTooLarge, format!("the body may have at most {BODY_BYTES_MAX} bytes")))
         }
         None => {
