@@ -2,5 +2,5 @@
 
 mod failover;
 mod life;
-mod replicas;
-mod shop;
+pub(crate) mod replicas;
+pub(crate) mod shop;

@@ -17,7 +17,7 @@ use crate::running::Running;
 
 const BUYERS: usize = 8;
 const SERVICES: [&str; 5] = ["user", "product", "order", "payment", "notification"];
-const TWO_OF_EACH: &str = "user=2,product=2,order=2,payment=2,notification=2";
+pub(crate) const TWO_OF_EACH: &str = "user=2,product=2,order=2,payment=2,notification=2";
 
 /// What all buyers saw.
 #[derive(Default)]

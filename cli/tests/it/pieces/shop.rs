@@ -19,7 +19,7 @@ use crate::running::Running;
 use crate::shopctl::{PATIENCE, Project};
 
 /// A folder that PostgreSQL's own user may walk through.
-pub(super) fn project() -> Project {
+pub(crate) fn project() -> Project {
     let project = Project::new();
     let open = std::fs::Permissions::from_mode(0o711);
     std::fs::set_permissions(project.path(), open).expect("the folder is ours");
@@ -27,7 +27,7 @@ pub(super) fn project() -> Project {
 }
 
 /// Whether PostgreSQL is here; says so when it is not, and fails when it must be.
-pub(super) fn has_postgres() -> bool {
+pub(crate) fn has_postgres() -> bool {
     match Installed::find() {
         Ok(_) => true,
         Err(error) => {
