@@ -38,6 +38,23 @@ pub fn cpu_time_of_threads(name: &str) -> Option<Duration> {
     Some(of_ticks(ticks))
 }
 
+/// `pid` and every living process that it started, directly or not: a shop in pieces is as many as it has pieces.
+#[must_use]
+pub fn family(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = all.get(next) {
+        let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+        let children: Vec<u32> = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+            .flat_map(|line| line.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        all.extend(children);
+        next += 1;
+    }
+    all
+}
+
 /// Whether a child of this process has ended and waits to be reaped, or is gone.
 #[must_use]
 pub fn has_ended(pid: u32) -> bool {
@@ -76,6 +93,16 @@ mod tests {
     fn a_name_with_spaces_and_brackets_confuses_nothing() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 7 5 0 0 20 0 4 0 100 1000 200";
         assert_eq!(parse_ticks(stat), Some(12));
+    }
+
+    #[test]
+    fn a_child_is_of_the_family_until_it_is_reaped() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let found = family(std::process::id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(found.contains(&child.id()) && found[0] == std::process::id());
+        assert!(!family(std::process::id()).contains(&child.id()));
     }
 
     #[test]

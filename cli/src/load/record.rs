@@ -369,9 +369,9 @@ pub struct StepSecond {
 /// What a shop of this machine says about itself. What it does not say is absent, not zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServerSample {
-    /// Processors in use over the second: 1.5 is one and a half.
+    /// Processors in use over the second, by all its processes: 1.5 is one and a half.
     pub cpu: Option<f64>,
-    /// Resident memory.
+    /// Resident memory of all its processes; what they share is counted in each.
     pub resident_kib: Option<u64>,
     /// Open files and sockets.
     pub open_files: Option<u64>,

@@ -24,7 +24,7 @@ impl ServerView {
         self.newest.get()
     }
 
-    /// Looks once a second, for ever. The process is looked at when `pid` is given.
+    /// Looks once a second, for ever. The process and those that it started are looked at when `pid` is given.
     pub(super) async fn watch(self, url: String, pid: Option<u32>) {
         let mut shop = pid.map(Usage::of);
         let mut generator = Usage::of(std::process::id());
@@ -63,7 +63,7 @@ fn read(metrics: &str, sample: &mut ServerSample) {
     sample.shed = all("requests_shed_total");
 }
 
-/// What a process uses, from one look to the next.
+/// What a process and those that it started use, from one look to the next.
 #[derive(Debug)]
 struct Usage {
     pid: u32,
@@ -77,13 +77,18 @@ struct Usage {
 
 impl Usage {
     fn of(pid: u32) -> Self {
+        let family = process::family(pid);
         Self {
             pid,
             at: Instant::now(),
-            cpu: process::cpu_time(pid),
-            written: written(pid),
+            cpu: family.iter().filter_map(|pid| process::cpu_time(*pid)).reduce(|one, two| one + two),
+            written: family.iter().filter_map(|pid| written(*pid)).reduce(|one, two| one + two),
             processors: None,
-            resident_kib: None,
+            resident_kib: family
+                .iter()
+                .filter_map(|pid| process::memory(*pid))
+                .map(|memory| memory.resident_kib)
+                .reduce(|one, two| one + two),
             written_bytes: None,
         }
     }
@@ -98,7 +103,6 @@ impl Usage {
             let processors = used.map(|used| (used / passed * 1000.0).round() / 1000.0);
             *self = Self { processors, written_bytes: written, ..next };
         }
-        self.resident_kib = process::memory(self.pid).map(|memory| memory.resident_kib);
     }
 }
 
