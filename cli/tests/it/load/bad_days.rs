@@ -80,7 +80,8 @@ fn a_target_that_turns_most_away_is_told_what_to_do() {
 #[test]
 fn a_rate_that_cannot_be_made_is_unknown_and_not_a_pass() {
     let load = "rate = 5000000\narrivals = \"uniform\"\nduration = \"1s\"";
-    let words = ["--objective", "p99<60s", "--workers", "1", "--connections", "8"];
+    let words =
+        ["--objective", "p99<60s", "--workers", "1", "--connections", "8", "--timeout", "1s", "--seed", "1"];
     let ran = run(&Project::new(), &serve(|_| fine()), load, &words);
     assert_eq!(ran.code, 17, "{}", ran.stderr);
     let reason = record(&ran)["verdict"]["reasons"][0].clone();

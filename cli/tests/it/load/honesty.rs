@@ -25,30 +25,44 @@ fn stalling() -> String {
     })
 }
 
+/// A busy machine makes a server slow for real, which is not what is asked here: one go of three has to come out.
+fn in_one_of_three(go: impl Fn() -> Result<(), String>) {
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        match go() {
+            Ok(()) => return,
+            Err(missed) => said.push(missed),
+        }
+    }
+    panic!("{}", said.join("\n"));
+}
+
 /// Whoever was meant to come during the stall waited for what was left of it: evenly between 0 and 2 s for a quarter
 /// of all. So one in a hundred waited longer than 2 s × (1 − 1/25) = 1.92 s.
 #[test]
 fn a_stall_of_two_seconds_in_eight_is_told_as_it_was_felt() {
-    let project = Project::new();
-    let load = "rate = 100\narrivals = \"uniform\"\nduration = \"8s\"";
-    let ran = run(&project, &stalling(), load, &["--connections", "4"]);
-    let step = &record(&ran)["steps"][0];
-    let corrected_s = number(step, "/response/p99_us") / 1e6;
-    let uncorrected_ms = number(step, "/service/p99_us") / 1e3;
-    assert!((corrected_s - 1.92).abs() < 0.05 * 1.92, "{corrected_s} s: {}", ran.stderr);
-    assert!(uncorrected_ms < 50.0, "{uncorrected_ms} ms: {}", ran.stderr);
-    assert_eq!(number(step, "/count"), 800.0);
+    in_one_of_three(|| {
+        let load = "rate = 100\narrivals = \"uniform\"\nduration = \"8s\"";
+        let ran = run(&Project::new(), &stalling(), load, &["--connections", "4"]);
+        let step = &record(&ran)["steps"][0];
+        assert_eq!(number(step, "/count"), 800.0);
+        let corrected_s = number(step, "/response/p99_us") / 1e6;
+        let uncorrected_ms = number(step, "/service/p99_us") / 1e3;
+        let is_true = (corrected_s - 1.92).abs() < 0.05 * 1.92 && uncorrected_ms < 50.0;
+        is_true.then_some(()).ok_or(format!("{corrected_s} s, {uncorrected_ms} ms: {}", ran.stderr))
+    });
 }
 
 /// Users who wait for their answers see the stall once each, which is what an uncorrected tool would tell.
 #[test]
 fn users_who_wait_see_the_stall_once_each() {
-    let project = Project::new();
-    let load = "users = 2\nduration = \"8s\"";
-    let ran = run(&project, &stalling(), load, &["--think", "10ms"]);
-    let step = &record(&ran)["steps"][0];
-    assert!(number(step, "/service/max_us") > 1.9e6, "{step:#}");
-    assert!(number(step, "/service/p99_us") < 50_000.0, "{step:#}");
+    in_one_of_three(|| {
+        let ran = run(&Project::new(), &stalling(), "users = 2\nduration = \"8s\"", &["--think", "10ms"]);
+        let step = &record(&ran)["steps"][0];
+        assert!(number(step, "/service/max_us") > 1.9e6, "{step:#}");
+        let uncorrected_ms = number(step, "/service/p99_us") / 1e3;
+        (uncorrected_ms < 50.0).then_some(()).ok_or(format!("{uncorrected_ms} ms: {}", ran.stderr))
+    });
 }
 
 #[test]

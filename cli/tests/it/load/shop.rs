@@ -53,7 +53,7 @@ fn a_flash_sale_sells_exactly_what_there_is_and_orders_are_written_down() {
     let checkout = sale["steps"].as_array().expect("steps").iter().find(|step| step["step"] == "checkout");
     let outcomes = &checkout.expect("a checkout")["outcomes"];
     assert_eq!(number(outcomes, "/ok/count"), 5.0, "{outcomes:#}");
-    assert!(number(outcomes, "/expected/count") >= 20.0, "{outcomes:#}");
+    assert!(number(outcomes, "/expected/count") > 5.0, "{outcomes:#}");
     assert_eq!(number(&sale, "/journal/orders"), 5.0);
     every_promise_was_kept(&sale);
 
