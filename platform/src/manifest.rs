@@ -13,6 +13,8 @@ pub struct Manifest {
     pub port: u16,
     /// The path prefixes that the gateway hands to it; the longest that matches wins.
     pub routes: &'static [Route],
+    /// The prefixes that clients should leave, and until when.
+    pub deprecated: &'static [Deprecation],
     /// The siblings it calls.
     pub needs: &'static [&'static str],
     /// What it promises.
@@ -27,6 +29,11 @@ impl Manifest {
             .routes
             .iter()
             .map(|route| serde_json::json!({"prefix": route.prefix, "class": route.class.as_str()}));
+        let deprecated = self.deprecated.iter().map(|one| {
+            serde_json::json!({
+                "prefix": one.prefix, "since": one.since, "sunset": one.sunset, "instead": one.instead,
+            })
+        });
         let objectives = self.objectives.iter().map(|objective| {
             let within_ms = objective.within.map(|within| within.as_millis() as u64);
             serde_json::json!({"name": objective.name, "ratio": objective.ratio, "within_ms": within_ms})
@@ -36,10 +43,25 @@ impl Manifest {
             "about": self.about,
             "port": self.port,
             "routes": routes.collect::<Vec<_>>(),
+            "deprecated": deprecated.collect::<Vec<_>>(),
             "needs": self.needs,
             "objectives": objectives.collect::<Vec<_>>(),
         })
     }
+}
+
+/// A path prefix that clients should leave. Every answer under it says so, in `Deprecation` (RFC 9745) and `Sunset`
+/// (RFC 8594) and, where there is something to go to, in `Link`.
+#[derive(Clone, Copy, Debug)]
+pub struct Deprecation {
+    /// Matches whole segments, as a route's does.
+    pub prefix: &'static str,
+    /// The day from which on it should not be used: `2027-01-31`.
+    pub since: &'static str,
+    /// The day on which it may be gone.
+    pub sunset: &'static str,
+    /// The path that takes its place.
+    pub instead: Option<&'static str>,
 }
 
 /// A path prefix and how the gateway treats it.

@@ -9,7 +9,7 @@ use platform::verify::journal::Acknowledged;
 use platform::vocabulary::Env;
 use serde_json::{Value, json};
 
-use crate::wire::Connection;
+use crate::wire::{Connection, Reply};
 
 /// An order that is ready to be placed: everything but the answer is made before the clock runs.
 #[derive(Debug)]
@@ -74,11 +74,21 @@ impl Buyer {
 
     /// Places the order and waits for the answer.
     pub(super) async fn place(&mut self, basket: &Basket) -> anyhow::Result<Placed> {
+        self.send_order(basket).await.map(|(placed, _)| placed)
+    }
+
+    /// [`Buyer::place`], and the order as it was answered.
+    pub(super) async fn place_and_read(&mut self, basket: &Basket) -> anyhow::Result<(Placed, Value)> {
+        self.send_order(basket).await.map(|(placed, reply)| (placed, reply.json()))
+    }
+
+    async fn send_order(&mut self, basket: &Basket) -> anyhow::Result<(Placed, Reply)> {
         let headers = [("idempotency-key", basket.key.as_str())];
         let began = Instant::now();
         let body = Some(basket.body.clone());
         let reply = self.connection.send_bytes(Method::POST, "/v1/orders", &headers, body).await?;
-        Ok(Placed { status: reply.status, took: began.elapsed() })
+        let placed = Placed { status: reply.status, took: began.elapsed() };
+        Ok((placed, reply))
     }
 
     /// Places the order, which must be taken, and answers what was promised.

@@ -106,18 +106,27 @@ impl Shop {
         self.launched.took
     }
 
-    /// Signs in as the admin that this start made, and adds `quantity` of each of `skus` to the stock.
-    pub(super) async fn receive_stock(&self, skus: &[String], quantity: u64) -> anyhow::Result<()> {
+    /// A word of what it told when it was ready.
+    pub(super) fn word(&self, pointer: &str) -> String {
+        self.launched.text(pointer)
+    }
+
+    /// Signs in as the admin that this start made: an access token.
+    pub(super) async fn admin_token(&self) -> anyhow::Result<String> {
         let admin = json!({
             "email": self.launched.text("/admin/email"),
             "password": self.launched.text("/admin/password"),
         });
         let mut connection = Connection::open(&self.url()).await?;
         let reply = connection.send(Method::POST, "/v1/auth/login", &[], Some(&admin)).await?;
-        let answer = reply.json();
-        let token = answer["access_token"]
-            .as_str()
-            .with_context(|| format!("could not sign in as the admin: {} {}", reply.status, reply.text()))?;
+        let token = reply.json()["access_token"].as_str().map(str::to_owned);
+        token.with_context(|| format!("could not sign in as the admin: {} {}", reply.status, reply.text()))
+    }
+
+    /// Signs in as the admin that this start made, and adds `quantity` of each of `skus` to the stock.
+    pub(super) async fn receive_stock(&self, skus: &[String], quantity: u64) -> anyhow::Result<()> {
+        let token = self.admin_token().await?;
+        let mut connection = Connection::open(&self.url()).await?;
         let bearer = format!("Bearer {token}");
         for sku in skus {
             let path = format!("/v1/admin/stock/{sku}/receive");

@@ -17,6 +17,7 @@ mod driver;
 mod ground;
 pub mod load_engine;
 pub mod memory;
+pub mod outage;
 pub mod start;
 pub mod verify;
 

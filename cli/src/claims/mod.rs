@@ -123,6 +123,30 @@ pub const CLAIMS: &[Claim] = &[
         bound: Bound::AtLeast(1000.0),
         unit: "orders/s",
     },
+    Claim {
+        id: "outage-answer",
+        says: "the slowest checkout while the provider refuses, 20 buyers at once",
+        stated: &["20 buyers"],
+        measure: Measure::Shopctl { words: "bench outage --mode refuse", pointer: "/data/answer_max_ms" },
+        bound: Bound::AtMost(1000.0),
+        unit: "ms",
+    },
+    Claim {
+        id: "outage-recovery",
+        says: "from the provider's recovery to the last confirmed order",
+        stated: &["≤ 10 s"],
+        measure: Measure::Shopctl { words: "bench outage --mode refuse", pointer: "/data/recovered_ms" },
+        bound: Bound::AtMost(10_000.0),
+        unit: "ms",
+    },
+    Claim {
+        id: "outage-hanging",
+        says: "the slowest checkout while the provider takes requests and never answers",
+        stated: &["≤ 2.3 s"],
+        measure: Measure::Shopctl { words: "bench outage --mode blackhole", pointer: "/data/answer_max_ms" },
+        bound: Bound::AtMost(2300.0),
+        unit: "ms",
+    },
 ];
 
 #[cfg(test)]

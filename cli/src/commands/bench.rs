@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use super::duration::Span;
 use crate::bench::checkout::Load;
 use crate::bench::load_engine::Rounds;
-use crate::bench::{Ground, catalogue, checkout, load_engine, memory, start, verify};
+use crate::bench::outage::{Mode, Outage};
+use crate::bench::{Ground, catalogue, checkout, load_engine, memory, outage, start, verify};
 use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::output::Report;
@@ -25,6 +26,8 @@ pub enum BenchCommand {
     LoadEngine(RoundsArgs),
     /// Time and memory of `verify` over many orders
     Verify(VerifyArgs),
+    /// What buyers notice while the payment provider is away, and what becomes of their orders
+    Outage(OutageArgs),
 }
 
 /// What every measurement may be told.
@@ -123,6 +126,22 @@ pub struct VerifyArgs {
     buyers: u32,
 }
 
+/// The words of `bench outage`.
+#[derive(Debug, Args)]
+pub struct OutageArgs {
+    #[command(flatten)]
+    ground: GroundArgs,
+    /// How the provider is away: refuse or blackhole
+    #[arg(long, value_enum, hide_possible_values = true, default_value = "refuse")]
+    mode: Mode,
+    /// How long it is away
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    duration: Span,
+    /// Buyers at once
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    lanes: u32,
+}
+
 impl BenchCommand {
     /// The second word.
     pub(super) fn word(&self) -> &'static str {
@@ -133,6 +152,7 @@ impl BenchCommand {
             Self::Catalogue(_) => "catalogue",
             Self::LoadEngine(_) => "load-engine",
             Self::Verify(_) => "verify",
+            Self::Outage(_) => "outage",
         }
     }
 }
@@ -163,6 +183,14 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
         }
         BenchCommand::Verify(args) => {
             verify::run(&ground(&args.ground, context)?, args.orders, args.buyers, env, printer)
+        }
+        BenchCommand::Outage(args) => {
+            let outage = Outage {
+                mode: args.mode,
+                duration: args.duration.duration(),
+                lanes: usize::try_from(args.lanes).unwrap_or(usize::MAX),
+            };
+            outage::run(&ground(&args.ground, context)?, outage, env, printer)
         }
     }
 }

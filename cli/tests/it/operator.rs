@@ -298,3 +298,19 @@ fn dead_letters_are_seen_put_back_and_given_up() {
         assert_eq!(names, ["dlq_discard", "dlq_redrive", "dlq_redrive"], "one a second's tenth");
     });
 }
+
+/// How long anything takes is for the claim; what becomes of the orders holds on any machine.
+#[test]
+fn an_outage_of_the_provider_loses_no_order_and_charges_none_twice() {
+    let project = Project::new();
+    for mode in ["refuse", "blackhole"] {
+        let ran = project.run(&format!("bench outage --mode {mode} --duration 3s --lanes 25 -o json"));
+        assert!([0, 14].contains(&ran.code), "{}", ran.picture());
+        let data = &ran.json()["data"];
+        for promise in ["other_answers", "unconfirmed", "charged_twice", "not_charged"] {
+            assert_eq!(data[promise], 0, "{promise} in {data}");
+        }
+        assert!(data["breaker_opened_ms"].is_number() && data["recovered_ms"].is_number(), "{data}");
+        assert!(data["orders"].as_u64() > Some(10), "{data}");
+    }
+}

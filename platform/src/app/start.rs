@@ -162,7 +162,7 @@ pub async fn up(
         progress(Progress::Sandbox);
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let fakepay = start_sandbox(&config, &secrets, &env, anywhere, Some(webhook_url(&url))).await?;
-        provider_url = fakepay.url();
+        provider_url = fakepay.own_url();
         shop.sandbox = Some(Sandbox::at(&fakepay.url(), &secrets));
         shop.fakepay = Some(fakepay);
     }

@@ -21,7 +21,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -41,7 +41,7 @@ use crate::http::{Code, Context, Problem, standing};
 use crate::manifest::RouteClass;
 use crate::services::Service;
 use crate::services::user::client::UserClient;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Attribute, Span, SpanKind, Telemetry, method_label};
 use crate::vocabulary::{Env, Identity};
 
 /// The name of the gateway in contexts, metrics and logs.
@@ -163,10 +163,23 @@ impl Door {
         let wants_html = refusal::wants_html(request.headers());
         let uri = request.uri().clone();
         let way = self.way(uri.path());
-        let mut response = match (&origin, &method) {
-            (Some(_), &Method::OPTIONS) if way.is_api() => cors::preflight(),
-            _ => bounded(config.timeout, self.pass(&way, &mut context, request)).await,
+        let mut span = self.span(&way, &method, &context);
+        if let Some(span) = &span {
+            context = span.context().clone();
+        }
+        let mut response = match (&origin, &method, &span) {
+            (Some(_), &Method::OPTIONS, _) if way.is_api() => cors::preflight(),
+            (_, _, Some(span)) => {
+                span.run(bounded(config.timeout, self.pass(&way, &mut context, request))).await
+            }
+            (_, _, None) => bounded(config.timeout, self.pass(&way, &mut context, request)).await,
         };
+        if let Some(span) = &mut span {
+            describe(span, response.status());
+        }
+        if let Way::Service(target) = &way {
+            target.tell_to_leave(uri.path(), response.headers_mut());
+        }
         if !way.is_api() && wants_html {
             response = refusal::as_page(response);
         }
@@ -182,6 +195,18 @@ impl Door {
         };
         self.gateway.telemetry.answered(route, &method, response.status().as_u16(), began.elapsed());
         response
+    }
+
+    /// Where a trace begins: the work of the gateway, with everything else below it. What nobody asked of a service or a
+    /// page leaves none.
+    fn span(&self, way: &Way<'_>, method: &Method, context: &Context) -> Option<Span> {
+        let route: &str = match way {
+            Way::Service(target) => &target.prefix,
+            Way::Pages => &self.names.pages,
+            Way::Standing | Way::Nowhere(_) => return None,
+        };
+        let name = format!("{} {route}", method_label(method));
+        Some(self.gateway.telemetry.start(NAME, SpanKind::Server, name, context))
     }
 
     fn way(&self, raw: &str) -> Way<'_> {
@@ -304,6 +329,15 @@ impl Door {
         })?;
         let request = bounded_body(request).await.map_err(IntoResponse::into_response)?;
         Ok((request, decision))
+    }
+}
+
+fn describe(span: &mut Span, status: StatusCode) {
+    if status.is_client_error() || status.is_server_error() {
+        span.attribute(Attribute::Status, status.as_u16());
+    }
+    if status.is_server_error() {
+        span.mark_failed();
     }
 }
 

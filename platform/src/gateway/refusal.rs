@@ -1,7 +1,7 @@
-//! What the gateway itself refuses of a page, as a page: plain, since whatever draws the others may be what is busy.
+//! What the gateway itself refuses of a page, as a page: in the shop's design, but drawn without asking anybody, since
+//! whatever draws the others may be what is busy.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
 use crate::http::Problem;
@@ -25,17 +25,12 @@ pub(super) fn as_page(mut response: Response) -> Response {
         return response;
     }
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
-    let text = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title></head>\
-         <body><main><h1>{title}</h1><p>{detail}</p><p><a href=\"/\">Back to the shop</a></p></main></body></html>",
-        title = escape(&problem.title),
-        detail = escape(&problem.detail),
-    );
+    let (parts, body) = crate::web::failure::draw_alone(&problem).into_parts();
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    *response.body_mut() = Body::from(text);
+    for (name, value) in &parts.headers {
+        response.headers_mut().insert(name, value.clone());
+    }
+    *response.body_mut() = body;
     response
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::http::Endpoint;
-use crate::manifest::RouteClass;
+use crate::manifest::{Deprecation, RouteClass};
 use crate::services::Service;
+use crate::vocabulary::Timestamp;
 
 /// One prefix.
 #[derive(Debug)]
@@ -16,9 +17,44 @@ pub struct Target {
     /// Where requests go.
     pub endpoint: Endpoint,
     class: RouteClass,
+    leaving: Arc<[Leaving]>,
+}
+
+/// A deprecation, ready to be told.
+#[derive(Debug)]
+struct Leaving {
+    prefix: &'static str,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Leaving {
+    /// None for one whose days cannot be read, which a test keeps out of the manifests.
+    fn new(deprecation: &Deprecation) -> Option<Self> {
+        let midnight = |day: &str| format!("{day}T00:00:00Z").parse::<Timestamp>().ok();
+        let since = midnight(deprecation.since)?.as_second();
+        let sunset = midnight(deprecation.sunset)?.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let mut headers = vec![
+            (HeaderName::from_static("deprecation"), HeaderValue::from_str(&format!("@{since}")).ok()?),
+            (HeaderName::from_static("sunset"), HeaderValue::from_str(&sunset).ok()?),
+        ];
+        if let Some(instead) = deprecation.instead {
+            let link = HeaderValue::from_str(&format!("<{instead}>; rel=\"successor-version\"")).ok()?;
+            headers.push((header::LINK, link));
+        }
+        Some(Self { prefix: deprecation.prefix, headers })
+    }
 }
 
 impl Target {
+    /// Tells the client of `path` that it should leave, where it should.
+    pub fn tell_to_leave(&self, path: &str, headers: &mut HeaderMap) {
+        for leaving in self.leaving.iter().filter(|leaving| is_under(path, leaving.prefix)) {
+            for (name, value) in &leaving.headers {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+
     /// The row of the rate-limit table. Reading where one can buy or sign in is just reading.
     #[must_use]
     pub fn class(&self, method: &Method) -> RouteClass {
@@ -43,11 +79,14 @@ impl Routes {
     pub fn new(services: &[Service], endpoint: impl Fn(&'static str) -> Endpoint) -> Self {
         let mut targets = Vec::new();
         for service in services {
+            let leaving: Arc<[Leaving]> =
+                service.manifest.deprecated.iter().filter_map(Leaving::new).collect();
             for route in service.manifest.routes {
                 targets.push(Target {
                     prefix: route.prefix.into(),
                     endpoint: endpoint(service.manifest.name),
                     class: route.class,
+                    leaving: Arc::clone(&leaving),
                 });
             }
         }
@@ -58,9 +97,7 @@ impl Routes {
     /// Where `path` belongs.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<&Target> {
-        self.targets.iter().find(|target| {
-            path.strip_prefix(&*target.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        self.targets.iter().find(|target| is_under(path, &target.prefix))
     }
 
     /// The services that run in other processes, each once.
@@ -82,6 +119,11 @@ impl Routes {
             target.prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').next() == Some(version))
         })
     }
+}
+
+/// Whether `path` is `prefix` or below it, by whole segments.
+fn is_under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The version that a path asks for: `v1` of `/v1/orders`.
@@ -121,6 +163,28 @@ mod tests {
             assert!(super::super::path::check(route.prefix).is_ok(), "{}", route.prefix);
             assert!(seen.insert(route.prefix), "{} is routed twice", route.prefix);
         }
+    }
+
+    #[test]
+    fn what_is_to_be_left_says_from_when_and_until_when() {
+        for service in SERVICES {
+            for one in service.manifest.deprecated {
+                assert!(
+                    Leaving::new(one).is_some(),
+                    "{}: a day of {one:?} cannot be read",
+                    service.manifest.name
+                );
+            }
+        }
+        let one = Deprecation { prefix: "/v1/x", since: "2026-11-01", sunset: "2027-05-01", instead: None };
+        let told: Vec<String> = Leaving::new(&one)
+            .expect("days")
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+            .collect();
+        assert_eq!(told, ["deprecation: @1793491200", "sunset: Sat, 01 May 2027 00:00:00 GMT"]);
+        assert!(Leaving::new(&Deprecation { since: "soon", ..one }).is_none());
     }
 
     #[test]

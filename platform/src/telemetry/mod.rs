@@ -30,6 +30,7 @@ pub use health::Health;
 pub use live::{LivePoint, LiveSeries};
 pub use logs::{LogQuery, LogRecord, Logs, LogsError};
 pub use meters::{BreakerState, Meters};
+pub(crate) use requests::method_label;
 pub use scope::Scope;
 pub use traces::{Attribute, Span, SpanKind, TraceQuery, TraceStore, TraceSummary};
 

@@ -115,7 +115,7 @@ fn tell(span: &Span, method: &'static str, route: &str, status: u16, took: Durat
 }
 
 /// The methods that there are; all others look the same, so that nobody can make labels by sending words.
-fn method_label(method: &Method) -> &'static str {
+pub(crate) fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -13,9 +13,10 @@ const ORDERS: Keys<'static> = Keys::of("order_orders", "id", 5_000);
 pub(super) async fn v20(ground: &Ground) -> Result<Tally, StorageError> {
     let mut tally = Tally::default();
     tally.saw(ground.size("order_orders").await?);
+    // What was refunded with its goods is confirmed, and its units are back on the shelf.
     let unsettled =
         "(o.status IN ('pending', 'reserved', 'authorizing', 'payment_queued', 'authorized', 'cancelling')
-                      OR (o.status = 'confirmed' AND o.stock <> 'committed'))";
+                      OR (o.status = 'confirmed' AND o.stock NOT IN ('committed', 'returned')))";
     let count = format!("SELECT COUNT(*) AS n FROM order_orders o WHERE {unsettled}");
     tally.count("unsettled", ground.number(&count, vec![]).await?);
     let sql = format!(

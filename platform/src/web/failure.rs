@@ -35,6 +35,30 @@ pub async fn draw(visit: &Visit, problem: &Problem) -> Response {
     response
 }
 
+/// Draws `problem` for a person of whom nothing is known, without asking anybody: for what is refused before a page is
+/// reached.
+#[must_use]
+pub fn draw_alone(problem: &Problem) -> Response {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (heading, words) = words(problem);
+    let request_id =
+        if status.is_server_error() { problem.request_id.as_deref().unwrap_or_default() } else { "" };
+    let page = Page {
+        title: heading.to_owned(),
+        path: String::new(),
+        identity: None,
+        cart_count: 0,
+        form_token: String::new(),
+        flashes: Vec::new(),
+        shelf: Vec::new(),
+        query: String::new(),
+        faults_allowed: false,
+    };
+    let failure =
+        Failure { page, heading, words, request_id, way_out: "/", way_out_label: "Back to the shop" };
+    page::html(status, &failure)
+}
+
 fn words(problem: &Problem) -> (&'static str, String) {
     match problem.code {
         Code::NotFound | Code::UnknownSku => {
@@ -74,5 +98,15 @@ mod tests {
         let (_, words) = words(&Problem::new(Code::Internal, "password=hunter2"));
         assert!(!words.contains("hunter2"));
         assert_eq!(full_sentence("go back"), "Go back.");
+    }
+
+    #[test]
+    fn what_is_refused_before_a_page_is_drawn_as_one() {
+        let problem =
+            Problem::new(Code::RateLimited, "too often").retry_after(std::time::Duration::from_secs(7));
+        let response = draw_alone(&problem);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        let (heading, said) = words(&problem);
+        assert!(heading.contains("slower") && said.contains("7 seconds"), "{heading}: {said}");
     }
 }

@@ -159,6 +159,42 @@ async fn bad_days_come_when_they_are_told_to() {
     fakepay.drain().await;
 }
 
+/// Asks at the shop's own door until it is as `is_so` says: the switch is thrown elsewhere.
+async fn ask_until(client: &Client, key: &str, is_so: impl Fn(&Result<(u16, Value), CallError>) -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = client.post("/v1/payment_intents", key, CHARGE).await;
+        if is_so(&answer) {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "still {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_listens_at_the_shops_own_door_while_the_provider_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let fakepay = start(folder.path(), None).await;
+    let client = Client::of(&fakepay);
+    let own = Client { url: fakepay.own_url(), ..Client::of(&fakepay) };
+    ask_until(&own, "well", |answer| matches!(answer, Ok((200, _)))).await;
+    for round in 0..3 {
+        client.control("PUT", "faults", &json!({"mode": "refuse"})).await;
+        // What was under way is cut, and may have arrived; what comes later provably has not.
+        ask_until(&own, "refused", |answer| matches!(answer, Err(CallError::Refused(_)))).await;
+        let taken = tokio::net::TcpListener::bind(own.url.trim_start_matches("http://")).await;
+        assert!(taken.is_err(), "the port stays ours");
+        client.control("DELETE", "faults", &Value::Null).await;
+        ask_until(&own, &format!("back {round}"), |answer| matches!(answer, Ok((200, _)))).await;
+    }
+    client.control("PUT", "faults", &json!({"mode": "refuse", "count": 1})).await;
+    let cut = own.post("/v1/payment_intents", "counted", CHARGE).await;
+    assert!(matches!(cut, Err(CallError::Unknown(_))), "only some are concerned: they are cut: {cut:?}");
+    let (status, _) = own.post("/v1/payment_intents", "counted", CHARGE).await.unwrap();
+    assert_eq!(status, 200);
+    fakepay.drain().await;
+}
+
 #[tokio::test]
 async fn whoever_hangs_is_let_go_when_the_fault_is_cleared() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,8 @@ pub enum FaultMode {
     /// Nothing.
     #[default]
     None,
-    /// Connections are cut before anything is read.
+    /// Nobody listens at the shop's own door. At the public one, and there too when only a share or a number of the
+    /// calls is concerned, connections are cut before anything is read.
     Refuse,
     /// Requests are taken and never answered; nothing happens.
     Blackhole,
@@ -83,6 +84,17 @@ impl Faults {
     pub(super) fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
         self.turned.send_modify(|turns| *turns += 1);
+    }
+
+    /// Whether nobody is let in at all.
+    pub(super) fn is_shut(&self) -> bool {
+        let fault = self.current();
+        fault.mode == FaultMode::Refuse && fault.rate >= 1.0 && fault.count.is_none()
+    }
+
+    /// Every turn of the switch from now on.
+    pub(super) fn turns(&self) -> watch::Receiver<u64> {
+        self.turned.subscribe()
     }
 
     /// What goes wrong with this call, if it is one that the fault `concerns`; counts it.

@@ -7,12 +7,13 @@
 //!
 //! - `journal`: the file. `book`: where in it things stand. `intents`: the rules.
 //! - `form`, `answers`: the wire. `api`: the door and the changes. `queries`: the reads. `control`: the switchboard.
-//! - `faults`: the bad days. `webhooks`: telling the shop.
+//! - `door`: who is let in. `faults`: the bad days. `webhooks`: telling the shop.
 
 mod answers;
 mod api;
 mod book;
 mod control;
+mod door;
 mod faults;
 mod form;
 mod intents;
@@ -29,15 +30,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::api::{Call, Outcome};
 use self::book::Book;
+use self::door::OwnDoor;
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultMode};
 use self::webhooks::Webhooks;
@@ -47,7 +46,6 @@ use crate::vocabulary::Env;
 
 /// The most a request may have, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What the sandbox is told at its start.
 #[derive(Clone, Debug)]
@@ -113,6 +111,7 @@ struct Sandbox {
 #[derive(Debug)]
 pub struct Fakepay {
     address: SocketAddr,
+    own_address: SocketAddr,
     sandbox: Arc<Sandbox>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -124,6 +123,8 @@ impl Fakepay {
         let cannot = |source| FakepayError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
+        let own_door = OwnDoor::beside(address).map_err(cannot)?;
+        let own_address = own_door.address();
         let (folder, now) = (config.data_dir.clone(), env.now().as_second());
         let book = tokio::task::spawn_blocking(move || Book::open(&folder, now))
             .await
@@ -142,9 +143,10 @@ impl Fakepay {
         let stop = CancellationToken::new();
         let tasks = vec![
             tokio::spawn(sandbox.webhooks.clone().run(stop.clone())),
-            tokio::spawn(accept(listener, Arc::clone(&sandbox), stop.clone())),
+            tokio::spawn(door::keep_open(listener, Arc::clone(&sandbox), stop.clone())),
+            tokio::spawn(own_door.keep(Arc::clone(&sandbox), stop.clone())),
         ];
-        Ok(Self { address, sandbox, stop, tasks })
+        Ok(Self { address, own_address, sandbox, stop, tasks })
     }
 
     /// Where it listens.
@@ -157,6 +159,12 @@ impl Fakepay {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The address for the shop that runs beside it: the same API, and nobody listens there while the provider refuses.
+    #[must_use]
+    pub fn own_url(&self) -> String {
+        format!("http://{}", self.own_address)
     }
 
     /// Tells webhooks to `url` from now on, those that waited too.
@@ -184,37 +192,6 @@ pub fn read_statement(
     mut tell: impl FnMut(serde_json::Value) -> std::io::Result<()>,
 ) -> std::io::Result<bool> {
     book::read_only(folder, |intent| tell(answers::statement_line(intent)))
-}
-
-async fn accept(listener: TcpListener, sandbox: Arc<Sandbox>, stop: CancellationToken) {
-    let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-    let open = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "the sandbox provider could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-            () = stop.cancelled() => break,
-        };
-        stream.set_nodelay(true).ok();
-        let sandbox = Arc::clone(&sandbox);
-        let service = service_fn(move |request| answer(Arc::clone(&sandbox), request));
-        let connection = open.watch(server.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            // The client went away, or was cut off on purpose.
-            connection.await.ok();
-        });
-    }
-    drop(listener);
-    // Whoever hangs on a fault is let go.
-    sandbox.faults.set(Fault::default());
-    tokio::time::timeout(DRAIN, open.shutdown()).await.ok();
 }
 
 /// Cutting a connection is an error to hyper: it closes without a word.

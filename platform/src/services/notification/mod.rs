@@ -67,6 +67,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/dlq", class: RouteClass::Admin },
             Route { prefix: "/v1/admin/queues", class: RouteClass::Admin },
         ],
+        deprecated: &[],
         needs: &[],
         objectives: &[Objective { name: "availability", ratio: 0.999, within: None }],
     },

@@ -71,6 +71,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/sagas", class: RouteClass::Admin },
             Route { prefix: "/v1/admin/promotions", class: RouteClass::Admin },
         ],
+        deprecated: &[],
         needs: &["product", "payment"],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

@@ -23,6 +23,9 @@ use crate::storage::{Batch, Db};
 use crate::telemetry::{Attribute, SpanKind, Telemetry};
 use crate::vocabulary::{Env, OrderId, Timestamp, Topic};
 
+/// How long a step waits for an answer of a sibling. What is not known by then is asked again, under the same key.
+const ANSWER_MAX: Duration = Duration::from_secs(8);
+
 /// What the sagas reach the world by.
 pub(super) struct OrderSagas {
     pub(super) db: Db,
@@ -329,7 +332,7 @@ impl Saga for OrderSagas {
     async fn advance(&self, row: &SagaRow, work: &mut Work) -> Advance {
         let mut span = self.telemetry.start("order", SpanKind::Internal, "saga step", &work.by.context);
         span.note_order(work.order.id);
-        let context = span.context().clone();
+        let context = Context { deadline: Some(self.env.after(ANSWER_MAX)), ..span.context().clone() };
         let advance = span.run(self.step(&context, row, work)).await;
         span.word(Attribute::Step, advance.step);
         span.word(Attribute::Outcome, advance.outcome);

@@ -17,7 +17,7 @@ use super::provider::{Provider, ProviderAnswer};
 use super::store::{CHANGE_PAYMENT, END_ATTEMPT, Known, NEW_ATTEMPT, NEW_PAYMENT, Store};
 use crate::http::{Code, Context, Problem};
 use crate::resilience::deadline::time_left;
-use crate::resilience::retry::Backoff;
+use crate::resilience::retry::{Backoff, RetryBudget};
 use crate::storage::StorageError;
 use crate::telemetry::{Scope, Telemetry};
 use crate::vocabulary::{Env, Money, OrderId, clock};
@@ -43,6 +43,8 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) provider: Arc<dyn Provider>,
     pub(super) gates: Gates,
+    /// For callers who ask again while an answer is missing. The resolver finds out in any case, at a pace of its own.
+    retries: RetryBudget,
     pub(super) flights: Flights,
     pub(super) env: Env,
     pub(super) telemetry: Telemetry,
@@ -75,7 +77,9 @@ impl Cashier {
         let gates = Gates::new(&*provider, timeout, &env);
         let flights = Flights::default();
         let (hot_until_us, fresh) = (AtomicI64::new(0), Mutex::default());
-        let inner = Inner { store, provider, gates, flights, env, telemetry, timeout, hot_until_us, fresh };
+        let retries = RetryBudget::new(&env);
+        let inner =
+            Inner { store, provider, gates, retries, flights, env, telemetry, timeout, hot_until_us, fresh };
         Self { inner: Arc::new(inner) }
     }
 
@@ -272,6 +276,10 @@ impl Cashier {
         if attempt.state == AttemptState::Lookup {
             return Ended::Open(unknown("the provider failed; its books are being read"));
         }
+        if !self.inner.retries.take() {
+            self.look_soon();
+            return Ended::Open(unknown("it is being found out; enough others ask the provider again"));
+        }
         let entered = entered.filter(|_| attempt.operation == Operation::Authorize);
         match self.pass(entered, attempt.operation).await {
             Ok(pass) => self.call(&known.record, attempt, true, pass, seat).await,
@@ -325,6 +333,9 @@ impl Cashier {
             answer
         };
         let ended = self.conclude(record, attempt, &answer, may_have_left, seat.is_awaited()).await;
+        if matches!(ended, Ended::Known(_)) {
+            self.inner.retries.succeeded();
+        }
         env.reach(|| format!("provider.{operation}.recorded")).await;
         ended
     }

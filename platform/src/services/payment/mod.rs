@@ -47,6 +47,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/reconcile", class: RouteClass::Admin },
             Route { prefix: "/v1/admin/breakers", class: RouteClass::Admin },
         ],
+        deprecated: &[],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

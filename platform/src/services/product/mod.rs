@@ -47,6 +47,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/products", class: RouteClass::Admin },
             Route { prefix: "/v1/admin/stock", class: RouteClass::Admin },
         ],
+        deprecated: &[],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

@@ -46,6 +46,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/signing-keys", class: RouteClass::Admin },
             Route { prefix: "/.well-known/jwks.json", class: RouteClass::Read },
         ],
+        deprecated: &[],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The provider's modes: word on the wire, name, what happens.
 const MODES: [(&str, &str, &str); 10] = [
     ("none", "Well", "only the latency below, if any"),
-    ("refuse", "Down", "connections are cut before anything is read"),
+    ("refuse", "Down", "nobody listens; of a share or a number of calls, connections are cut"),
     ("blackhole", "Hangs", "requests are taken and never answered"),
     ("error", "Error 500", "nothing happens"),
     ("timeout_before", "Time-out before", "a change is not done, and not answered"),

@@ -167,8 +167,15 @@ mod tests {
 
     #[test]
     fn the_map_draws_each_service_once_and_marks_what_is_not_well() {
-        let manifest =
-            |name, needs| Manifest { name, about: "", port: 0, routes: &[], needs, objectives: &[] };
+        let manifest = |name, needs| Manifest {
+            name,
+            about: "",
+            port: 0,
+            routes: &[],
+            deprecated: &[],
+            needs,
+            objectives: &[],
+        };
         let manifests = [manifest("order", &["product"]), manifest("product", &[])];
         let probe = |name, tone, words| Probe {
             name,

@@ -10,6 +10,7 @@ use platform::client::{Operator, notification, order};
 use platform::services::order::client::{Order, PlaceOrder, Refund, Status};
 use platform::storage::EngineConfig;
 use platform::testing::postgres;
+use platform::verify::{self, Beside, Options, Statement, Verifier};
 use platform::vocabulary::{Env, Fate, OrderId, Role, Verdict};
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,6 +21,10 @@ use super::stories::{Act, Case, Ending, Story};
 const SKU: &str = "DOOM-1";
 const UNITS: i64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Workers that every order keeps busy.
+const ALWAYS: [&str; 3] = ["sender.log.", "consumer.notification.", "outbox.order_outbox."];
+/// How long a test waits for a worker that may not come.
+const NOW_AND_THEN: Duration = Duration::from_secs(5);
 /// By how much the next process's clock is ahead: whatever the dead one had claimed or leased is over then.
 const LATER_S: i64 = 130;
 const STAFF: &[Role] = &[Role::Ops, Role::Support, Role::Merchandiser];
@@ -86,6 +91,10 @@ impl Judge {
 
     fn arm(&self, cases: &[Case]) {
         self.0.lock().expect("a judge").armed.extend_from_slice(cases);
+    }
+
+    fn disarm(&self, point: &str) {
+        self.0.lock().expect("a judge").armed.retain(|case| case.point != point);
     }
 
     /// Points that nobody has come to yet.
@@ -266,17 +275,27 @@ impl<'ground> Shop<'ground> {
         acts
     }
 
-    /// Tells a story until a background worker stands still at `point`.
-    pub(super) fn stand_still(&self, story: &'static Story, point: &str) -> Ending {
+    /// Tells a story until a background worker stands still at `point`. None when none came: some only come now and then,
+    /// when an answer was late.
+    pub(super) fn stand_still(&self, story: &'static Story, point: &str) -> Option<Ending> {
         let mut act = self.prepare(story, 1).remove(0);
         if act.id.is_none() {
             act.key = point.to_owned();
         }
-        let case = [Case { point: point.to_owned(), verdict: Verdict::Never }];
-        self.fate.arm(&case);
+        self.fate.arm(&[Case { point: point.to_owned(), verdict: Verdict::Never }]);
         self.act(story, std::slice::from_ref(&act));
-        self.until_nobody_is_missing(&case);
-        act
+        let always = ALWAYS.iter().any(|room| point.starts_with(room));
+        let deadline = Instant::now() + if always { PATIENCE } else { NOW_AND_THEN };
+        while self.fate.left().iter().any(|case| case.point == point) {
+            if Instant::now() >= deadline {
+                assert!(!always, "nobody came to {point}");
+                self.fate.disarm(point);
+                println!("nobody came to {point} this time");
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(act)
     }
 
     fn until_nobody_is_missing(&self, cases: &[Case]) {
@@ -388,7 +407,24 @@ impl Heir<'_> {
         let operator = operator.in_time_of(&later);
         let found = self.ground.outside.block_on(audit(&operator, endings));
         assert!(inside.block_on(running.drain()), "it drains");
-        found
+        found.into_iter().chain(self.ground.outside.block_on(self.promises())).collect()
+    }
+
+    /// What the shop's own verification says of what is left, at rest.
+    async fn promises(&self) -> Vec<String> {
+        let verifier = Verifier::open(&self.config.engine, &Env::system()).await.expect("the data");
+        let folder = self.folder.path().join("fakepay");
+        let source = move || -> futures_util::future::BoxFuture<'static, Result<Statement, String>> {
+            let read = Statement::at_rest(&folder).map_err(|error| error.to_string());
+            Box::pin(async move { read?.ok_or_else(|| "there is none".to_owned()) })
+        };
+        let beside =
+            Beside { statement: Some(("fakepay".to_owned(), Arc::new(source))), ..Beside::default() };
+        let options = Options { live: false, beside, ..Options::default() };
+        let report = verifier.run(&options, |_| {}).await.expect("a report");
+        verifier.close().await;
+        let broken = report.outcomes.iter().filter(|outcome| outcome.verdict == verify::Verdict::False);
+        broken.map(|outcome| format!("{outcome:?}")).collect()
     }
 }
 
@@ -445,24 +481,25 @@ async fn books(operator: &Operator, sold: i64, mut violations: Vec<String>) -> V
     violations
 }
 
-/// The sweeper dies while it gives back the stock of orders whose sagas stand still; answers how many cases that were,
+/// The sweeper dies while it gives back the stock of an order whose saga stands still; answers how many cases that were,
 /// and what did not add up.
 pub(super) fn die_sweeping(ground: &Ground) -> (usize, Vec<String>) {
-    // Its saga may be faster than the sweep that goes on: then it is bought after all.
+    // The saga may be faster than the sweep that goes on: then it is bought after all.
     const ENDS: &[Status] = &[Status::Cancelled, Status::Expired, Status::Confirmed];
-    let shop = Shop::open_with(ground, false, |config| {
-        config.order.reservation_ttl = Duration::from_secs(1);
-        config.product.sweep_every = Duration::from_millis(50);
-    });
-    let stops = ["sweeper.reservations.before", "sweeper.reservations.recorded"];
-    let stops = stops.map(|point| Case { point: point.to_owned(), verdict: Verdict::Never });
-    let holds = Case { point: "saga.checkout.reserve.recorded".to_owned(), verdict: Verdict::Never };
-    shop.fate.arm(&stops);
-    shop.fate.arm(&[holds.clone(), holds]);
-    let story = &super::STORIES[0];
-    let acts: Vec<Ending> =
-        (0..2).map(|number| Ending { ends: ENDS, ..shop.request(story, number) }).collect();
-    shop.act(story, &acts);
-    shop.until_nobody_is_missing(&stops);
-    (stops.len(), shop.die().take_over(&acts))
+    let points = ["sweeper.reservations.before", "sweeper.reservations.recorded"];
+    let die_at = |point: &&str| {
+        let shop = Shop::open_with(ground, false, |config| {
+            config.order.reservation_ttl = Duration::from_secs(1);
+            config.product.sweep_every = Duration::from_millis(50);
+        });
+        let case = |point: &str| Case { point: point.to_owned(), verdict: Verdict::Never };
+        let cases = [case("saga.checkout.reserve.recorded"), case(point)];
+        shop.fate.arm(&cases);
+        let story = &super::STORIES[0];
+        let act = Ending { ends: ENDS, ..shop.request(story, 0) };
+        shop.act(story, std::slice::from_ref(&act));
+        shop.until_nobody_is_missing(&cases);
+        shop.die().take_over(&[act])
+    };
+    (points.len(), points.iter().flat_map(die_at).collect())
 }

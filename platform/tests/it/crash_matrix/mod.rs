@@ -128,10 +128,10 @@ fn every_way_to_die(ground: &Ground) {
         if points.is_empty() {
             continue;
         }
-        count += points.len();
         let shop = Shop::open(ground, false);
         let endings: Vec<Ending> =
-            points.iter().map(|(story, point)| shop.stand_still(story, point)).collect();
+            points.iter().filter_map(|(story, point)| shop.stand_still(story, point)).collect();
+        count += endings.len();
         violations.extend(shop.die().take_over(&endings));
     }
     let (swept, sweeping) = doomed::die_sweeping(ground);

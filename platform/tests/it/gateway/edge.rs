@@ -1,6 +1,7 @@
 //! What goes in and what comes out: paths, headers, ids, bodies, versions, documents.
 
 use axum::http::StatusCode;
+use platform::telemetry::TraceQuery;
 use serde_json::json;
 
 use super::*;
@@ -61,10 +62,10 @@ async fn a_request_keeps_a_harmless_id_and_trace_and_is_given_one_otherwise() {
         Request::get("/v1/echo").header("x-request-id", "checkout-1234").header("traceparent", trace);
     let named = front.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!(named.header("x-request-id"), "checkout-1234");
-    assert_eq!(
-        (&named.json()["request_id"], &named.json()["traceparent"]),
-        (&json!("checkout-1234"), &json!(trace))
-    );
+    assert_eq!(named.json()["request_id"], "checkout-1234");
+    let below = named.json()["traceparent"].as_str().unwrap().to_owned();
+    assert_eq!(below[..36], trace[..36], "the trace goes on");
+    assert_ne!(below, trace, "below a span of the gateway's own");
     let request = Request::get("/v1/echo")
         .header("x-request-id", "<script>alert(1)</script>")
         .header("traceparent", "x");
@@ -218,4 +219,41 @@ async fn nothing_that_is_sent_becomes_a_new_label() {
     let series =
         metrics.lines().filter(|line| line.starts_with("http_requests_total{service=\"gateway\"")).count();
     assert!(series <= 8, "{series} series of the gateway");
+}
+
+#[tokio::test]
+async fn a_trace_begins_at_the_gateway() {
+    let front = Front::new().await;
+    let answer = front.get("/v1/echo").await;
+    let query = TraceQuery {
+        request_id: Some(answer.header("x-request-id").to_owned()),
+        limit: 5,
+        ..TraceQuery::default()
+    };
+    let found = front.capabilities.telemetry.traces().find(&query);
+    let first: Vec<_> = found.iter().map(|trace| (trace.service.as_str(), trace.name.as_str())).collect();
+    assert_eq!(first, [("gateway", "GET /v1/echo")]);
+    assert!(answer.json()["traceparent"].as_str().unwrap().contains(&found[0].trace_id));
+    let health = front.get("/healthz").await;
+    let query = TraceQuery {
+        request_id: Some(health.header("x-request-id").to_owned()),
+        limit: 5,
+        ..TraceQuery::default()
+    };
+    assert!(front.capabilities.telemetry.traces().find(&query).is_empty(), "who asks how we are leaves none");
+}
+
+#[tokio::test]
+async fn a_prefix_that_is_to_be_left_says_so_and_no_other() {
+    let front = Front::new().await;
+    for path in ["/v1/echo/old", "/v1/echo/old/x"] {
+        let answer = front.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.header("deprecation"), "@1793491200");
+        assert_eq!(answer.header("sunset"), "Sat, 01 May 2027 00:00:00 GMT");
+        assert_eq!(answer.header("link"), "</v1/echo>; rel=\"successor-version\"");
+    }
+    for path in ["/v1/echo", "/v1/echo/older"] {
+        assert_eq!(front.get(path).await.header("deprecation"), "", "{path}");
+    }
 }

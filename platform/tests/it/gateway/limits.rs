@@ -46,6 +46,9 @@ async fn a_browser_that_is_held_up_sees_a_page() {
     assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
     assert!(refused.header("content-type").starts_with("text/html"));
     assert_eq!(refused.header("retry-after"), "60");
+    let page = String::from_utf8(refused.body.to_vec()).unwrap();
+    assert!(page.contains("A little slower, please") && page.contains("rel=\"stylesheet\""), "{page}");
+    assert!(refused.header("content-security-policy").contains("style-src"), "the stylesheet may be loaded");
 }
 
 #[tokio::test]

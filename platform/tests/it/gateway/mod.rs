@@ -21,7 +21,7 @@ use platform::capabilities::Capabilities;
 use platform::config::ShopConfig;
 use platform::gateway::Gateway;
 use platform::http::{Context, Json, Path, extract};
-use platform::manifest::{Manifest, Route, RouteClass};
+use platform::manifest::{Deprecation, Manifest, Route, RouteClass};
 use platform::services::user::client::Session;
 use platform::services::{Mounted, Service, user};
 use platform::testing::{self, TestCapabilities};
@@ -47,6 +47,12 @@ pub(crate) const ECHO: Service = Service {
             Route { prefix: "/v1/orders", class: RouteClass::Checkout },
             Route { prefix: "/v1/admin/echo", class: RouteClass::Admin },
         ],
+        deprecated: &[Deprecation {
+            prefix: "/v1/echo/old",
+            since: "2026-11-01",
+            sunset: "2027-05-01",
+            instead: Some("/v1/echo"),
+        }],
         needs: &[],
         objectives: &[],
     },

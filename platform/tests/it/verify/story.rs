@@ -134,7 +134,8 @@ pub(super) async fn tell(shop: TestShop, engine: EngineConfig) -> Story {
     }
     quiet(&shop, &admin).await;
 
-    shop.provider_fault(&json!({"mode": "refuse"})).await;
+    // Cut connections, which leave open what happened.
+    shop.provider_fault(&json!({"mode": "refuse", "count": 1_000_000})).await;
     let (waiting, status) = buyer.buy(HELD, 2, "pm_card_visa").await;
     assert_eq!(status, StatusCode::ACCEPTED);
     shop.order_when(&admin, waiting, |order| order.payment_status == PaymentStatus::Unknown).await;
