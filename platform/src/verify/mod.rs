@@ -314,4 +314,16 @@ mod tests {
         }
         assert!(find("V22").is_none() && find("").is_none());
     }
+
+    #[test]
+    fn the_reference_page_says_what_the_list_says() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/invariants.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for Invariant { id, title, promise, .. } in INVARIANTS {
+            let row = format!("| {id} | {title} | {promise} | ");
+            assert!(page.contains(&row), "docs/reference/invariants.md lacks the row that begins: {row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| V")).count();
+        assert_eq!(rows, INVARIANTS.len(), "the page has rows that the list does not have");
+    }
 }

@@ -138,7 +138,9 @@ pub(super) async fn tell(shop: TestShop, engine: EngineConfig) -> Story {
     shop.provider_fault(&json!({"mode": "refuse", "count": 1_000_000})).await;
     let (waiting, status) = buyer.buy(HELD, 2, "pm_card_visa").await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    shop.order_when(&admin, waiting, |order| order.payment_status == PaymentStatus::Unknown).await;
+    // Whether the call never left or its answer is missing: the order holds its stock, and its saga tries again.
+    let waits = |status| matches!(status, PaymentStatus::Queued | PaymentStatus::Unknown);
+    shop.order_when(&admin, waiting, |order| waits(order.payment_status)).await;
     quiet(&shop, &admin).await;
 
     let folder = shop.stop().await;
