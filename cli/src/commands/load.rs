@@ -1,5 +1,7 @@
 //! `shopctl load`: many users at once, and a verdict.
 
+mod reports;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -30,6 +32,10 @@ pub enum LoadCommand {
     Show(ShowArgs),
     /// Put a shop under load, and say what it means
     Run(Box<RunArgs>),
+    /// List the runs that were kept
+    Runs(reports::RunsArgs),
+    /// Write a run as a page, a sheet or a document
+    Report(reports::ReportArgs),
 }
 
 /// The words of `load show`.
@@ -100,6 +106,8 @@ impl LoadCommand {
             Self::List => "list",
             Self::Show(_) => "show",
             Self::Run(_) => "run",
+            Self::Runs(_) => "runs",
+            Self::Report(_) => "report",
         }
     }
 }
@@ -113,6 +121,8 @@ pub(super) fn run(command: LoadCommand, context: &Context<'_>) -> anyhow::Result
             Report::new(data, Body::Text(found.text.to_owned()))
         }
         LoadCommand::Run(args) => return load(&args, context),
+        LoadCommand::Runs(args) => reports::runs(&args, context)?,
+        LoadCommand::Report(args) => return reports::report(&args, context),
     };
     context.printer.report(&report)?;
     Ok(report.exit_code())
@@ -269,6 +279,7 @@ fn finish(ran: &Ran, context: &Context<'_>) -> anyhow::Result<Exit> {
         report.body = Body::Table(lines::steps(&ran.record));
     }
     if ran.unsaved.is_none() {
+        reports::keep_page(ran, context);
         report = report.last_line(format!("kept in {}", ran.folder.path.display()));
     }
     printer.report(&report)?;

@@ -73,7 +73,8 @@ pub fn steps(record: &RunRecord) -> Table {
     table
 }
 
-fn plateaus(record: &RunRecord) -> Table {
+/// Rates that were held for a while, as rows.
+pub(super) fn plateaus(record: &RunRecord) -> Table {
     let mut table = Table::new(["rate", "started", "p50", "p99", "met", "why"]);
     for plateau in &record.plateaus {
         let met = match plateau.met {
@@ -93,7 +94,8 @@ fn plateaus(record: &RunRecord) -> Table {
     table
 }
 
-fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
+/// What is known beside the steps, by name.
+pub(super) fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     let journeys = &record.journeys;
     let mut facts = vec![
         (
@@ -197,12 +199,14 @@ fn verdict(record: &RunRecord, paint: Paint) -> String {
     text
 }
 
-fn told(time: Duration) -> String {
+/// A length of time in milliseconds.
+#[must_use]
+pub fn told(time: Duration) -> String {
     ms(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// Microseconds in milliseconds, with as many digits as mean something.
-fn ms(us: u64) -> String {
+pub(super) fn ms(us: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "at most a minute")]
     let ms = us as f64 / 1000.0;
     match us {

@@ -14,6 +14,7 @@ pub mod objective;
 mod preflight;
 mod prepare;
 pub mod record;
+pub mod report;
 pub mod run;
 pub mod scenario;
 mod schedule;

@@ -14,6 +14,8 @@ use crate::failure::{Exit, Failure, nearest};
 const RUNS: &str = "runs";
 /// The record in the folder of a run.
 const RECORD: &str = "run.json";
+/// The page beside it.
+const PAGE: &str = "report.html";
 /// The journal beside it.
 pub const JOURNAL: &str = "journal.ndjson";
 
@@ -61,27 +63,20 @@ impl RunFolder {
         }
     }
 
+    /// Where its record is, once it is saved.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.path.join(RECORD)
+    }
+
     /// Writes the record whole or not at all.
     ///
     /// # Errors
     /// When it cannot be written: the disk is full, most likely.
     pub fn save(&self, record: &RunRecord) -> io::Result<PathBuf> {
-        let path = self.path.join(RECORD);
-        let draft = self.path.join(format!("{RECORD}.part"));
-        let text = serde_json::to_vec(record).map_err(io::Error::other)?;
-        let written = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&draft, &path));
-        if written.is_err() {
-            // What is left of a draft would only fill the disk further.
-            std::fs::remove_file(&draft).ok();
-        }
-        written.map(|()| path)
+        let path = self.record();
+        write_whole(&path, &serde_json::to_vec(record).map_err(io::Error::other)?)?;
+        Ok(path)
     }
 }
 
@@ -111,23 +106,68 @@ pub fn runs(data_dir: &Path) -> Result<Vec<String>, Failure> {
     Ok(all)
 }
 
-/// The record that `name` means: a run of the data folder, `latest`, or a file.
+/// The record that `name` means: a run of the data folder, `latest`, or a file or folder.
 ///
 /// # Errors
 /// When there is none, or it is of another kind.
 pub fn read(data_dir: &Path, name: &str) -> Result<RunRecord, Failure> {
-    let all = runs(data_dir)?;
-    let path = match (name, all.first()) {
-        ("latest", Some(newest)) => data_dir.join(RUNS).join(newest).join(RECORD),
-        ("latest", None) => return Err(no_run("there is no run yet", &all, name)),
-        _ if all.iter().any(|run| run == name) => data_dir.join(RUNS).join(name).join(RECORD),
-        _ if Path::new(name).is_file() => PathBuf::from(name),
-        _ => return Err(no_run(&format!("there is no run `{name}`"), &all, name)),
-    };
-    read_file(&path)
+    read_file(&find(data_dir, name)?)
 }
 
-fn read_file(path: &Path) -> Result<RunRecord, Failure> {
+/// Where the record that `name` means is.
+///
+/// # Errors
+/// When there is none.
+pub fn find(data_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let all = runs(data_dir)?;
+    let path = Path::new(name);
+    match (name, all.first()) {
+        ("latest", Some(newest)) => Ok(data_dir.join(RUNS).join(newest).join(RECORD)),
+        ("latest", None) => Err(no_run("there is no run yet", &all, name)),
+        _ if all.iter().any(|run| run == name) => Ok(data_dir.join(RUNS).join(name).join(RECORD)),
+        _ if path.is_file() => Ok(path.to_owned()),
+        _ if path.join(RECORD).is_file() => Ok(path.join(RECORD)),
+        _ => Err(no_run(&format!("there is no run `{name}`"), &all, name)),
+    }
+}
+
+/// Where the page of the record at `path` belongs: beside it.
+#[must_use]
+pub fn page_of(path: &Path) -> PathBuf {
+    if path.file_name().is_some_and(|name| name == RECORD) {
+        path.with_file_name(PAGE)
+    } else {
+        path.with_extension("html")
+    }
+}
+
+/// Writes `text` to `path` whole or not at all, for its owner only.
+///
+/// # Errors
+/// When it cannot be written: the disk is full, most likely.
+pub fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let draft = path.with_file_name(format!("{name}.part"));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&draft, path));
+    if written.is_err() {
+        // What is left of a draft would only fill the disk further.
+        std::fs::remove_file(&draft).ok();
+    }
+    written
+}
+
+/// The record in the file at `path`.
+///
+/// # Errors
+/// When it is none.
+pub fn read_file(path: &Path) -> Result<RunRecord, Failure> {
     let unusable = |error: anyhow::Error| {
         Failure::new(Exit::Usage, "E-RUN-RECORD", format!("{} is not the record of a run", path.display()))
             .object(path.display())
@@ -145,9 +185,9 @@ fn read_file(path: &Path) -> Result<RunRecord, Failure> {
 
 fn no_run(message: &str, all: &[String], name: &str) -> Failure {
     let hint = match nearest(name, all.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(near) => format!("did you mean `{near}`? `shopctl load runs` lists them"),
         None if all.is_empty() => "make one with `shopctl load run mixed`".to_owned(),
-        None => format!("the newest is `{}`", all[0]),
+        None => format!("the newest is `{}`; `shopctl load runs` lists them", all[0]),
     };
     Failure::new(Exit::Usage, "E-NO-RUN", message).hint(hint)
 }

@@ -21,6 +21,18 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
+    /// The names of the columns.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The rows, each with a cell for every column.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     /// The table in columns, without borders: no wider than `columns` when that is known, never cut otherwise.
     #[must_use]
     pub fn draw(&self, columns: Option<u16>) -> String {

@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod honesty;
+mod reports;
 mod server;
 mod shop;
 
