@@ -2,8 +2,9 @@
 //!
 //! Workers read it at every arrival, so it is a few atomics and a watch that nobody waits for on the hot path.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -18,6 +19,9 @@ pub struct Control {
 #[derive(Debug)]
 struct Shared {
     is_paused: AtomicBool,
+    /// Somebody has paused or multiplied the load: it is not the one that was planned any more.
+    was_changed: AtomicBool,
+    stopped_at: OnceLock<Instant>,
     /// The bits of a factor.
     factor: AtomicU64,
     plan: watch::Sender<Plan>,
@@ -39,7 +43,15 @@ impl Control {
     pub(super) fn new(schedule: Schedule, may_grow: bool) -> Self {
         let (plan, _) = watch::channel(Plan { schedule: Arc::new(schedule), may_grow, is_stopped: false });
         let factor = AtomicU64::new(1.0_f64.to_bits());
-        Self { shared: Arc::new(Shared { is_paused: AtomicBool::new(false), factor, plan }) }
+        Self {
+            shared: Arc::new(Shared {
+                is_paused: AtomicBool::new(false),
+                was_changed: AtomicBool::new(false),
+                stopped_at: OnceLock::new(),
+                factor,
+                plan,
+            }),
+        }
     }
 
     /// Whether arrivals are held back.
@@ -50,6 +62,7 @@ impl Control {
 
     /// Holds arrivals back, or lets them come again. Arrivals of a pause are not made up for.
     pub fn pause(&self, is_paused: bool) {
+        self.shared.was_changed.store(true, Ordering::Relaxed);
         self.shared.is_paused.store(is_paused, Ordering::Relaxed);
     }
 
@@ -63,11 +76,23 @@ impl Control {
     /// planned.
     pub fn multiply(&self, factor: f64) {
         let factor = if factor.is_finite() { factor.clamp(0.01, 1000.0) } else { 1.0 };
+        self.shared.was_changed.store(true, Ordering::Relaxed);
         self.shared.factor.store(factor.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Whether somebody has paused or multiplied the load.
+    pub(super) fn was_changed(&self) -> bool {
+        self.shared.was_changed.load(Ordering::Relaxed)
+    }
+
+    /// When somebody stopped the load.
+    pub(super) fn stopped_at(&self) -> Option<Instant> {
+        self.shared.stopped_at.get().copied()
     }
 
     /// Starts nothing more. The answers that are under way are waited for.
     pub fn stop(&self) {
+        self.shared.stopped_at.get_or_init(Instant::now);
         self.shared.plan.send_if_modified(|plan| !std::mem::replace(&mut plan.is_stopped, true));
     }
 
@@ -114,5 +139,6 @@ mod tests {
         assert!(news.has_changed().unwrap() && news.borrow_and_update().is_stopped);
         control.stop();
         assert!(!news.has_changed().unwrap());
+        assert!(control.stopped_at().is_some() && !control.was_changed());
     }
 }

@@ -293,7 +293,9 @@ async fn make(
         }
     }
     made.signal = signal;
-    let since = brief.origin.elapsed().as_secs_f64();
+    // A load that was stopped ended then; what came after was waiting for answers.
+    let end = control.stopped_at().unwrap_or_else(Instant::now);
+    let since = end.saturating_duration_since(brief.origin).as_secs_f64();
     made.lasted_s = control.plan().borrow().schedule.seconds().min(since);
     Ok(made)
 }
@@ -443,7 +445,7 @@ impl Ending {
         let total = &self.made.total;
         let control = &self.made.control;
         let planned = control.plan().borrow().schedule.total_until(self.made.lasted_s);
-        let is_as_planned = scenario.load.rate.is_some() && (control.factor() - 1.0).abs() < 1e-9;
+        let is_as_planned = scenario.load.rate.is_some() && !control.was_changed();
         Effort {
             lateness_p99_us: us(total.lateness.quantile(0.99)),
             lateness_max_us: us(scenario.bounds.lateness.0),

@@ -149,11 +149,18 @@ fn two_runs_at_once_are_kept_apart() {
 fn an_interrupted_run_is_judged_and_kept() {
     let project = Project::new();
     project.write("probe.toml", &probe("rate = 40\nduration = \"10m\""));
-    let url = serve(|_| fine());
+    // Slow, so that answers are still owed when the load ends: waiting for them is not part of it.
+    let url = after_the_first(|| {
+        std::thread::sleep(Duration::from_millis(1500));
+        fine()
+    });
     let running =
         Running::begin(&project, &["load", "run", "--file", "probe.toml", "--url", &url, "-o", "ndjson"]);
     let first: Value = serde_json::from_str(&running.line()).expect("an event");
     assert_eq!((&first["event"], &first["second"]["at_s"]), (&"second".into(), &0.into()), "{first}");
+    for _ in 0..2 {
+        running.line();
+    }
     running.signal(Signal::INT);
     let (code, lines) = running.end();
     assert_eq!(code, 130, "{lines:?}");
