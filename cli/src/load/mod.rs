@@ -3,6 +3,7 @@
 mod afterwards;
 mod chance;
 mod collector;
+pub mod compare;
 pub mod control;
 mod course;
 pub mod journeys;
