@@ -15,6 +15,9 @@ pub struct Manifest {
     pub routes: &'static [Route],
     /// The prefixes that clients should leave, and until when.
     pub deprecated: &'static [Deprecation],
+    /// The paths whose `POST` acts once for each `Idempotency-Key`; `{…}` stands for one segment. Only these may be
+    /// asked again when an answer is lost: elsewhere a key is a header that nobody reads.
+    pub keyed: &'static [&'static str],
     /// The siblings it calls.
     pub needs: &'static [&'static str],
     /// What it promises.
@@ -44,9 +47,24 @@ impl Manifest {
             "port": self.port,
             "routes": routes.collect::<Vec<_>>(),
             "deprecated": deprecated.collect::<Vec<_>>(),
+            "keyed": self.keyed,
             "needs": self.needs,
             "objectives": objectives.collect::<Vec<_>>(),
         })
+    }
+}
+
+/// Whether `path` is one that `pattern` describes: segment by segment, `{…}` stands for any one.
+#[must_use]
+pub fn describes(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(found))
+                if wanted.starts_with('{') && !found.is_empty() || wanted == found => {}
+            _ => return false,
+        }
     }
 }
 
@@ -114,4 +132,19 @@ pub struct Objective {
     pub ratio: f64,
     /// The bound for latency objectives.
     pub within: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_describes_whole_paths() {
+        assert!(describes("/v1/orders", "/v1/orders"));
+        assert!(!describes("/v1/orders", "/v1/orders/7/cancel"));
+        assert!(describes("/v1/admin/stock/{sku}/receive", "/v1/admin/stock/MUG/receive"));
+        for other in ["/v1/admin/stock/MUG/x", "/v1/admin/stock//receive", "/v1/admin/stock/MUG/receive/"] {
+            assert!(!describes("/v1/admin/stock/{sku}/receive", other), "{other}");
+        }
+    }
 }

@@ -36,8 +36,6 @@ pub enum LoadCommand {
     Runs(reports::RunsArgs),
     /// Write a run as a page, a sheet or a document
     Report(reports::ReportArgs),
-    /// Say what changed from one run to another
-    Compare(reports::CompareArgs),
 }
 
 /// The words of `load show`.
@@ -110,7 +108,6 @@ impl LoadCommand {
             Self::Run(_) => "run",
             Self::Runs(_) => "runs",
             Self::Report(_) => "report",
-            Self::Compare(_) => "compare",
         }
     }
 }
@@ -126,7 +123,6 @@ pub(super) fn run(command: LoadCommand, context: &Context<'_>) -> anyhow::Result
         LoadCommand::Run(args) => return load(&args, context),
         LoadCommand::Runs(args) => reports::runs(&args, context)?,
         LoadCommand::Report(args) => return reports::report(&args, context),
-        LoadCommand::Compare(args) => reports::compare(&args, context)?,
     };
     context.printer.report(&report)?;
     Ok(report.exit_code())

@@ -15,5 +15,6 @@ pub struct PieceArgs {
 }
 
 pub(super) fn run(_: &PieceArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+    platform::app::keep_files_private();
     piece::run(context.printer)
 }

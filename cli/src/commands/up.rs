@@ -91,6 +91,7 @@ impl UpArgs {
 }
 
 pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+    platform::app::keep_files_private();
     if let Some(life) = args.life {
         life.begin();
     }

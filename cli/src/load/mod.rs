@@ -3,7 +3,6 @@
 mod afterwards;
 mod chance;
 mod collector;
-pub mod compare;
 pub mod control;
 mod course;
 pub mod journeys;

@@ -48,11 +48,21 @@ pub fn elsewhere(url: &str, variable: impl Fn(&str) -> Option<String>) -> anyhow
 
 /// Whether what is sent there stays between the two: TLS, or this machine.
 fn is_private(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return url.starts_with("https://") };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    // As the client will read it, which need not be as it looks: `http://localhost:80@evil.example`.
+    let Ok(url) = url.parse::<hyper::Uri>() else { return false };
+    let Some(host) =
+        url.host().filter(|_| url.authority().is_some_and(|whole| !whole.as_str().contains('@')))
+    else {
+        return false;
+    };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let is_here =
+        || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match url.scheme_str() {
+        Some("https") => true,
+        Some("http") => is_here(),
+        _ => false,
+    }
 }
 
 fn token(variable: impl Fn(&str) -> Option<String>) -> Result<String, Failure> {
@@ -152,9 +162,15 @@ mod tests {
         {
             assert!(is_private(url), "{url}");
         }
-        for url in
-            ["http://shop.example", "http://10.0.0.1:8080", "http://127.0.0.1.evil.example", "ftp://x", ""]
-        {
+        for url in [
+            "http://shop.example",
+            "http://10.0.0.1:8080",
+            "http://127.0.0.1.evil.example",
+            "http://localhost:80@evil.example",
+            "https://localhost@evil.example",
+            "ftp://x",
+            "",
+        ] {
             assert!(!is_private(url), "{url}");
         }
         let error = elsewhere("http://shop.example", |_| Some("t".into())).unwrap_err();

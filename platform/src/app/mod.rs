@@ -5,6 +5,7 @@
 
 mod assemble;
 mod fate;
+mod files;
 mod gauges;
 mod memory;
 mod prepare;
@@ -14,6 +15,7 @@ mod signals;
 mod start;
 
 pub use fate::fate;
+pub use files::keep_files_private;
 pub use memory::prefer_small_pages;
 pub use prepare::{Prepared, prepare};
 pub use running::{RunningShop, Vitals};

@@ -113,11 +113,6 @@ impl RunningShop {
         self.capabilities.as_ref().map_or(Timestamp::UNIX_EPOCH, |capabilities| capabilities.env.now())
     }
 
-    /// Tells the metrics that so many nodes of the database have every acknowledged write: whoever runs them knows.
-    pub fn note_database_copies(&self, copies: u64) {
-        self.telemetry.meters().database_copies(copies);
-    }
-
     /// Skews the shop's clock by `seconds` against the system's; negative sets it back. For drills and tests: no
     /// promise rests on the clock, and this is how one sees that.
     pub fn skew_clock(&self, seconds: i64) {

@@ -121,6 +121,7 @@ mod exit {
 
 fn main() -> ExitCode {
     app::prefer_small_pages();
+    app::keep_files_private();
     match Shopd::parse().verb {
         Verb::Describe { output } => describe(&output),
         Verb::Migrate(data) => run(async move {

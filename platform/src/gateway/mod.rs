@@ -291,7 +291,8 @@ impl Door {
         }
         let class = target.class(request.method());
         let (request, decision) = self.admit(class, context, request).await?;
-        let mut response = match target.endpoint.forward(context, request).await {
+        let may_repeat = target.may_repeat(&request);
+        let mut response = match target.endpoint.forward(context, request, may_repeat).await {
             Ok(response) => response,
             Err(error) => Problem::from(error).into_response(),
         };

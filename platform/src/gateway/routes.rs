@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::http::Endpoint;
-use crate::manifest::{Deprecation, RouteClass};
+use crate::manifest::{Deprecation, RouteClass, describes};
 use crate::services::Service;
 use crate::vocabulary::Timestamp;
 
@@ -18,6 +18,7 @@ pub struct Target {
     pub endpoint: Endpoint,
     class: RouteClass,
     leaving: Arc<[Leaving]>,
+    keyed: &'static [&'static str],
 }
 
 /// A deprecation, ready to be told.
@@ -46,6 +47,14 @@ impl Leaving {
 }
 
 impl Target {
+    /// Whether a request may be asked again after its answer was lost: it reads, it is idempotent by its method, or
+    /// it carries a key that `path` honours.
+    #[must_use]
+    pub fn may_repeat(&self, request: &axum::extract::Request) -> bool {
+        let keyed = || self.keyed.iter().any(|pattern| describes(pattern, request.uri().path()));
+        request.method().is_idempotent() || request.headers().contains_key("idempotency-key") && keyed()
+    }
+
     /// Tells the client of `path` that it should leave, where it should.
     pub fn tell_to_leave(&self, path: &str, headers: &mut HeaderMap) {
         for leaving in self.leaving.iter().filter(|leaving| is_under(path, leaving.prefix)) {
@@ -87,6 +96,7 @@ impl Routes {
                     endpoint: endpoint(service.manifest.name),
                     class: route.class,
                     leaving: Arc::clone(&leaving),
+                    keyed: service.manifest.keyed,
                 });
             }
         }
@@ -193,6 +203,26 @@ mod tests {
         assert_eq!(version("/v1"), Some("v1"));
         for path in ["/", "/v", "/vx/1", "/version", "/sale/v1", "/v12345"] {
             assert_eq!(version(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_makes_repeatable_what_honours_it_and_nothing_else() {
+        let routes = Routes::new(SERVICES, Endpoint::in_process);
+        let may_repeat = |method: &str, path: &str, key: bool| {
+            let request = axum::http::Request::builder().method(method).uri(path);
+            let request = if key { request.header("idempotency-key", "k") } else { request };
+            routes.find(path).unwrap().may_repeat(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        assert!(may_repeat("POST", "/v1/orders", true) && !may_repeat("POST", "/v1/orders", false));
+        assert!(may_repeat("POST", "/v1/admin/stock/MUG/receive", true));
+        assert!(
+            may_repeat("GET", "/v1/orders/7", false) && may_repeat("PUT", "/v1/carts/7/lines/MUG", false)
+        );
+        for path in
+            ["/v1/admin/orders/7/refund", "/v1/auth/refresh", "/v1/me/addresses", "/v1/orders/7/cancel"]
+        {
+            assert!(!may_repeat("POST", path, true), "{path}");
         }
     }
 }

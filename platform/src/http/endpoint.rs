@@ -162,7 +162,11 @@ impl Endpoint {
                 let client = &remote.client;
                 let exchange =
                     |request| async { Ok(client.send(request, remote.timeout).await?.map(Body::from)) };
-                remote.ask(self.service, parts, body, exchange).await
+                // These requests are the shop's own, and a key is on those that honour it.
+                let may_repeat = parts.method.is_idempotent()
+                    || parts.headers.contains_key("idempotency-key")
+                    || parts.uri.path().starts_with("/internal/");
+                remote.ask(self.service, parts, body, may_repeat, exchange).await
             }
             Place::Public { base_url, client, timeout } => {
                 let (mut parts, body) = whole(request).await?;
@@ -177,11 +181,13 @@ impl Endpoint {
     }
 
     /// Passes a request of somebody else's on as `context`, and streams the answer back wherever the service is. For
-    /// the gateway: what it passes on may be a stream without an end.
+    /// the gateway: what it passes on may be a stream without an end. With `may_repeat`, another replica is asked when
+    /// the first one's answer is lost.
     pub async fn forward(
         &self,
         context: &Context,
         request: Request<Body>,
+        may_repeat: bool,
     ) -> Result<Response<Body>, CallError> {
         let Place::Remote(remote) = &self.place else {
             return self.send(context, request).await;
@@ -189,7 +195,7 @@ impl Endpoint {
         let (parts, body) = remote.sealed(self.service, context, request).await?;
         let client = &remote.client;
         let exchange = |request| async { Ok(client.stream(request, remote.timeout).await?.map(Body::new)) };
-        let mut response = remote.ask(self.service, parts, body, exchange).await?;
+        let mut response = remote.ask(self.service, parts, body, may_repeat, exchange).await?;
         // These are about the connection to the service, not the one to the client.
         for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
             response.headers_mut().remove(name);
@@ -268,14 +274,12 @@ impl Remote {
         service: &str,
         parts: Parts,
         body: Bytes,
+        may_repeat: bool,
         exchange: impl Fn(Request<Full<Bytes>>) -> F,
     ) -> Result<Response<Body>, CallError>
     where
         F: Future<Output = Result<Response<Body>, CallError>>,
     {
-        let may_repeat = parts.method.is_idempotent()
-            || parts.headers.contains_key("idempotency-key")
-            || parts.uri.path().starts_with("/internal/");
         let mut last = CallError::Refused(format!("nobody answers for `{service}` at the moment"));
         let tries = async {
             for replica in self.addresses.in_turn(&self.env) {
@@ -291,6 +295,14 @@ impl Remote {
                     Err(error @ CallError::Unknown(_)) if may_repeat => {
                         replica.rest(&self.env);
                         last = error;
+                    }
+                    // What the second says of itself says nothing of what the first may have done.
+                    Ok(response)
+                        if matches!(last, CallError::Unknown(_))
+                            && !parts.method.is_safe()
+                            && !response.status().is_success() =>
+                    {
+                        return Err(last);
                     }
                     outcome => return outcome,
                 }

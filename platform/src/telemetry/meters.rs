@@ -119,8 +119,6 @@ pub struct Meters {
     db_pool_open: Gauge,
     db_pool_in_use: Gauge,
     db_pool_waiting: Gauge,
-    /// Absent until somebody knows.
-    database_copies: Family<Vec<(&'static str, &'static str)>, Gauge>,
     bcrypt_queue: Histogram,
 }
 
@@ -155,7 +153,6 @@ impl Meters {
             db_pool_open: Gauge::default(),
             db_pool_in_use: Gauge::default(),
             db_pool_waiting: Gauge::default(),
-            database_copies: Family::default(),
             bcrypt_queue: durations(),
         };
         meters.register(registry);
@@ -216,11 +213,6 @@ impl Meters {
         registry.register("db_pool_open", "Database connections open", self.db_pool_open.clone());
         registry.register("db_pool_in_use", "Database connections at work", self.db_pool_in_use.clone());
         registry.register("db_pool_waiting", "Batches that wait for a writer", self.db_pool_waiting.clone());
-        registry.register(
-            "database_copies",
-            "Nodes that have every acknowledged write",
-            self.database_copies.clone(),
-        );
         registry.register_with_unit(
             "bcrypt_queue",
             "Time a password waited for a hashing thread",
@@ -328,11 +320,6 @@ impl Meters {
         self.db_pool_waiting.set(whole(waiting));
     }
 
-    /// So many nodes of the database have every acknowledged write.
-    pub fn database_copies(&self, copies: u64) {
-        self.database_copies.get_or_create(&Vec::new()).set(whole(copies));
-    }
-
     /// A password waited `waited` for a thread to hash it.
     pub fn bcrypt_queue(&self, waited: Duration) {
         self.bcrypt_queue.observe(waited.as_secs_f64());
@@ -365,7 +352,6 @@ mod tests {
         meters.rate_limited("login");
         meters.request_shed();
         meters.db_pool(4, 1, 0);
-        meters.database_copies(2);
         meters.bcrypt_queue(Duration::from_millis(1));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encoded");
@@ -388,7 +374,6 @@ mod tests {
             "rate_limited_total{class=\"login\"} 1",
             "requests_shed_total 1",
             "db_pool_open 4",
-            "database_copies 2",
             "bcrypt_queue_seconds_count 1",
         ] {
             assert!(text.lines().any(|known| known == line), "`{line}` is missing in\n{text}");

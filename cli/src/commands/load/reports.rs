@@ -1,4 +1,4 @@
-//! `shopctl load runs`, `report`, `compare`: what is made of runs that are over.
+//! `shopctl load runs`, `report`: what is made of runs that are over.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::load::compare::{Noise, compare as compare_runs};
 use crate::load::lines;
 use crate::load::record::RunRecord;
 use crate::load::report::{html, markdown, seconds};
@@ -39,22 +38,6 @@ pub struct ReportArgs {
     /// Write it here; `-` is stdout [default: a page beside the run, anything else to stdout]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Folder of the shop's data
-    #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<PathBuf>,
-}
-
-/// The words of `load compare`.
-#[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 nothing is worse, 14 something is, 17 nothing could be compared.")]
-pub struct CompareArgs {
-    /// The run before: its id, its file or folder, or `latest`
-    before: String,
-    /// The run after
-    after: String,
-    /// How much two runs of the same thing differ: more is a change
-    #[arg(long, value_name = "PERCENT", default_value = "5%")]
-    noise: Noise,
     /// Folder of the shop's data
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
@@ -185,25 +168,6 @@ pub(super) fn report(args: &ReportArgs, context: &Context<'_>) -> anyhow::Result
         record.verdict.word.word()
     )))?;
     Ok(Exit::Ok)
-}
-
-pub(super) fn compare(args: &CompareArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let data_dir = context.data_dir(args.data_dir.as_deref())?;
-    let before = store::read(&data_dir, &args.before)?;
-    let after = store::read(&data_dir, &args.after)?;
-    let told = compare_runs(&before, &after, args.noise);
-    told.remarks.iter().for_each(|remark| context.printer.warn(remark));
-    let worse: Vec<String> = told.regressions().map(ToString::to_string).collect();
-    let (exit, outcome) = if !worse.is_empty() {
-        (Exit::Threshold, format!("worse beyond {}: {}", told.noise, worse.join("; ")))
-    } else if told.is_empty() {
-        (Exit::Unknown, "nothing could be compared: no step was taken often enough in both".to_owned())
-    } else {
-        (Exit::Ok, format!("nothing is worse beyond {}", told.noise))
-    };
-    let mut data = serde_json::to_value(&told)?;
-    data["regressions"] = worse.into();
-    Ok(Report::new(data, Body::Table(told.table())).last_line(outcome).exit(exit))
 }
 
 /// Writes the page of a run beside its record; a page that cannot be written does not change what the run means.

@@ -32,14 +32,12 @@ pub(super) struct Charter {
     pub(super) shop_url: Option<String>,
 }
 
-/// Every later line down: who answers for each service from now on, and how safe the data is.
+/// Every later line down: who answers for each service from now on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Directory {
     /// Grows with every change.
     pub(super) version: u64,
     pub(super) peers: BTreeMap<String, Vec<String>>,
-    /// How many nodes have every acknowledged write, when the supervisor knows.
-    pub(super) copies: Option<u64>,
 }
 
 /// A line up that the supervisor understands; any other is passed over.

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Lines, Stdin};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use platform::app::{self, Addresses, EngineConfig, Role, RunningShop, ServeOptions, ShopConfig};
+use platform::app::{self, Addresses, EngineConfig, Role, ServeOptions, ShopConfig};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -39,7 +39,7 @@ pub fn run(printer: &Printer) -> anyhow::Result<Exit> {
     let (sender, heard) = unbounded_channel();
     listen_to_supervisor(lines, peers.clone(), sender)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(live(&charter, role, peers, Supervisor { heard, printer, copies: None }));
+    let exit = runtime.block_on(live(&charter, role, peers, Supervisor { heard, printer }));
     runtime.shutdown_background();
     exit
 }
@@ -49,7 +49,7 @@ pub fn run(printer: &Printer) -> anyhow::Result<Exit> {
 fn listen_to_supervisor(
     lines: Lines<BufReader<Stdin>>,
     peers: HashMap<String, Addresses>,
-    knows: UnboundedSender<Heard>,
+    knows: UnboundedSender<u64>,
 ) -> anyhow::Result<()> {
     let hear = move || {
         for line in lines.map_while(Result::ok) {
@@ -58,7 +58,7 @@ fn listen_to_supervisor(
                 let urls = directory.peers.get(service).into_iter().flatten();
                 addresses.set(urls.map(String::as_str));
             }
-            knows.send(Heard { version: directory.version, copies: directory.copies }).ok();
+            knows.send(directory.version).ok();
         }
         drop(knows);
         std::thread::sleep(ALONE_MAX);
@@ -70,31 +70,15 @@ fn listen_to_supervisor(
 
 /// The supervisor as the piece hears it.
 struct Supervisor<'a> {
-    heard: UnboundedReceiver<Heard>,
+    heard: UnboundedReceiver<u64>,
     printer: &'a Printer,
-    /// The last it said of the data.
-    copies: Option<u64>,
-}
-
-/// What is left to do with a directory once its addresses hold.
-struct Heard {
-    version: u64,
-    copies: Option<u64>,
 }
 
 impl Supervisor<'_> {
     /// Confirms what it hears, until there is nothing more to hear. May be dropped and asked again.
-    async fn is_gone(&mut self, shop: Option<&RunningShop>) {
-        while let Some(heard) = self.heard.recv().await {
-            self.copies = heard.copies;
-            self.tell_copies(shop);
-            self.printer.event(&json!({"event": "knows", "version": heard.version})).ok();
-        }
-    }
-
-    fn tell_copies(&self, shop: Option<&RunningShop>) {
-        if let (Some(shop), Some(copies)) = (shop, self.copies) {
-            shop.note_database_copies(copies);
+    async fn is_gone(&mut self) {
+        while let Some(version) = self.heard.recv().await {
+            self.printer.event(&json!({"event": "knows", "version": version})).ok();
         }
     }
 }
@@ -118,13 +102,12 @@ async fn live(
             started.map_err(|error| explained(error, &charter.data_dir))?
         }
         stop = signals.next() => return Ok(stop.exit()),
-        () = supervisor.is_gone(None) => return Ok(Exit::Terminated),
+        () = supervisor.is_gone() => return Ok(Exit::Terminated),
     };
-    supervisor.tell_copies(Some(&shop));
     supervisor.printer.event(&json!({"event": "ready", "pid": std::process::id(), "url": shop.url()}))?;
     let exit = tokio::select! {
         stop = signals.next() => stop.exit(),
-        () = supervisor.is_gone(Some(&shop)) => {
+        () = supervisor.is_gone() => {
             tracing::warn!("the supervisor is gone");
             Exit::Terminated
         }

@@ -105,7 +105,7 @@ impl Supervisor {
     /// Notes how the database under them is.
     pub(super) fn note_database(&mut self, facts: DatabaseFacts) {
         self.database = Some(facts);
-        self.publish();
+        self.write_facts();
     }
 
     /// How all of them are.
@@ -173,11 +173,10 @@ impl Supervisor {
             let urls = peers.entry(facts.role.clone()).or_default();
             urls.extend(facts.url.clone().filter(|_| facts.state == State::Ready));
         }
-        let copies = self.database.as_ref().map(|database| database.copies());
         self.directory.send_if_modified(|known| {
-            let is_new = known.peers != peers || known.copies != copies;
+            let is_new = known.peers != peers;
             if is_new {
-                *known = Directory { version: known.version + 1, peers, copies };
+                *known = Directory { version: known.version + 1, peers };
             }
             is_new
         });

@@ -33,9 +33,8 @@ fn folder(project: &Project) -> PathBuf {
     data_dir(project).join("postgres")
 }
 
-/// Sends `signal` to every process of the node that writes; answers the moments just before and just after, and the
-/// epoch that was.
-fn strike(project: &Project, signal: Signal) -> (Instant, Instant, u64) {
+/// Sends `signal` to every process of the node that writes; answers the moment just before, and the epoch that was.
+fn strike(project: &Project, signal: Signal) -> (Instant, u64) {
     let facts = database_when(project, |facts| facts["standby"] == "synchronous");
     let node = facts["writer"].as_str().expect("a node").to_owned();
     let pids = pids_below(&folder(project).join(node));
@@ -44,7 +43,7 @@ fn strike(project: &Project, signal: Signal) -> (Instant, Instant, u64) {
         // A backend may have ended by itself meanwhile.
         send_if_there(pid, signal);
     }
-    (began, Instant::now(), facts["epoch"].as_u64().expect("a number"))
+    (began, facts["epoch"].as_u64().expect("a number"))
 }
 
 fn send_if_there(pid: u32, signal: Signal) {
@@ -66,9 +65,7 @@ fn until_told(running: &Running, what: &str) -> Instant {
 /// Buyers that insist on each order, and when they were answered.
 #[derive(Default)]
 struct Counter {
-    placed: Mutex<Vec<(Instant, OrderId)>>,
-    /// When each write of the one who does nothing else began and was answered.
-    written: Mutex<Vec<(Instant, Instant)>>,
+    placed: Mutex<Vec<(Instant, Instant, OrderId)>>,
     is_over: AtomicBool,
 }
 
@@ -77,45 +74,24 @@ async fn keep_buying(client: ShopClient, name: String, counter: Arc<Counter>) {
         if counter.is_over.load(Ordering::Relaxed) {
             return;
         }
-        let order = insist(&client, "SAFE-1", &format!("{name}-{at}")).await;
-        counter.placed.lock().expect("a list").push((Instant::now(), order));
-    }
-}
-
-/// Writes all the time, one after the other: an order takes its time even in calm, so it is no good clock.
-async fn keep_writing(client: ShopClient, counter: Arc<Counter>) {
-    while !counter.is_over.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        if client.orders.create_cart(&client.anonymous()).await.is_ok() {
-            counter.written.lock().expect("a list").push((began, Instant::now()));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// The earliest moment that `pick` finds, once it finds one.
-fn first<T>(list: &Mutex<Vec<T>>, otherwise: &str, pick: impl Fn(&T) -> Option<Instant>) -> Instant {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(moment) = list.lock().expect("a list").iter().filter_map(&pick).min() {
-            return moment;
-        }
-        assert!(Instant::now() < deadline, "{otherwise}");
-        std::thread::sleep(Duration::from_millis(5));
+        let (began, order) = insist(&client, "SAFE-1", &format!("{name}-{at}")).await;
+        counter.placed.lock().expect("a list").push((began, Instant::now(), order));
     }
 }
 
 impl Counter {
-    /// When the first order was answered after `moment`.
-    fn first_order_after(&self, moment: Instant) -> Instant {
-        first(&self.placed, "nobody can buy any more", |(ended, _)| (*ended > moment).then_some(*ended))
-    }
-
-    /// When the first write was answered that had begun after `moment`.
-    fn first_write_after(&self, moment: Instant) -> Instant {
-        first(&self.written, "nothing can be written any more", |(began, ended)| {
-            (*began > moment).then_some(*ended)
-        })
+    /// When the first order was answered whose last try had begun after `moment`.
+    fn first_after(&self, moment: Instant) -> Instant {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let placed = self.placed.lock().expect("a list").clone();
+            let after = placed.iter().filter(|(began, _, _)| *began > moment).map(|(_, ended, _)| *ended);
+            if let Some(ended) = after.min() {
+                return ended;
+            }
+            assert!(Instant::now() < deadline, "nobody can buy any more");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -211,21 +187,17 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
             runtime.spawn(keep_buying(client.clone(), format!("safe-{buyer}"), Arc::clone(&counter)))
         })
         .collect();
-    counter.first_order_after(Instant::now());
-    let writer = runtime.spawn(keep_writing(client.clone(), Arc::clone(&counter)));
+    counter.first_after(Instant::now());
 
     let strikes = [(Signal::KILL, kills), (Signal::STOP, kills.div_ceil(2))];
     let mut measured = Vec::new();
     for (signal, rounds) in strikes {
-        let (mut detected, mut promoted) = (Vec::new(), Vec::new());
-        let (mut written, mut ordered) = (Vec::new(), Vec::new());
+        let (mut detected, mut promoted, mut written) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let (began, struck, epoch) = strike(&project, signal);
+            let (began, epoch) = strike(&project, signal);
             detected.push((until_told(&running, "primary_lost") - began).as_secs_f64());
-            let new_writer = until_told(&running, "promoted");
-            promoted.push((new_writer - began).as_secs_f64());
-            written.push((counter.first_write_after(struck) - began).as_secs_f64());
-            ordered.push((counter.first_order_after(new_writer) - began).as_secs_f64());
+            promoted.push((until_told(&running, "promoted") - began).as_secs_f64());
+            written.push((counter.first_after(began) - began).as_secs_f64());
             let facts = database_when(&project, |facts| {
                 facts["standby"] == "synchronous" && facts["epoch"].as_u64() == Some(epoch + 1)
             });
@@ -233,18 +205,16 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
         }
         measured.push(json!({
             "detect": figures(detected), "promoted": figures(promoted), "next_good_write": figures(written),
-            "next_order": figures(ordered),
         }));
     }
     counter.is_over.store(true, Ordering::Relaxed);
     for buyer in buyers {
         runtime.block_on(buyer).expect("a buyer");
     }
-    runtime.block_on(writer).expect("the one who writes");
     over.store(true, Ordering::Relaxed);
     let looks = runtime.block_on(watcher).expect("the watcher");
     let acknowledged: Vec<OrderId> =
-        counter.placed.lock().expect("a list").iter().map(|(_, order)| *order).collect();
+        counter.placed.lock().expect("a list").iter().map(|(_, _, order)| *order).collect();
     let report = json!({
         "killed": strikes[0].1, "frozen": strikes[1].1, "orders": acknowledged.len(), "looks_at_both": looks,
         "kill": measured[0], "freeze": measured[1],

@@ -187,12 +187,13 @@ pub(super) async fn settled(client: &ShopClient, admin: &Context, acknowledged: 
 }
 
 /// Buys one of `sku` with one key until the shop says what became of it, as a patient client does: whatever it hears
-/// meanwhile.
-pub(super) async fn insist(client: &ShopClient, sku: &str, key: &str) -> OrderId {
+/// meanwhile. Answers when the last try began, and the order.
+pub(super) async fn insist(client: &ShopClient, sku: &str, key: &str) -> (Instant, OrderId) {
     let deadline = Instant::now() + PATIENCE;
     let nobody = client.anonymous();
     let mut cart = None;
     loop {
+        let began = Instant::now();
         if cart.is_none()
             && let Ok(made) = client.orders.create_cart(&nobody).await
             && client.orders.set_line(&nobody, made.id, sku, 1).await.is_ok()
@@ -202,7 +203,7 @@ pub(super) async fn insist(client: &ShopClient, sku: &str, key: &str) -> OrderId
         if let Some(cart) = cart {
             let order: PlaceOrder = serde_json::from_value(order_of(cart)).expect("an order");
             match client.orders.place(&nobody, &order, key, false).await {
-                Ok(placed) => return placed.order.id,
+                Ok(placed) => return (began, placed.order.id),
                 Err(error) => {
                     let is_for_now = error.problem().is_none_or(|problem| problem.status == 503);
                     assert!(is_for_now, "{key}: {error}");

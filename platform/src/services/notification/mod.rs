@@ -68,6 +68,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/queues", class: RouteClass::Admin },
         ],
         deprecated: &[],
+        keyed: &[],
         needs: &[],
         objectives: &[Objective { name: "availability", ratio: 0.999, within: None }],
     },

@@ -72,6 +72,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/promotions", class: RouteClass::Admin },
         ],
         deprecated: &[],
+        keyed: &["/v1/orders"],
         needs: &["product", "payment"],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

@@ -48,6 +48,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/breakers", class: RouteClass::Admin },
         ],
         deprecated: &[],
+        keyed: &[],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

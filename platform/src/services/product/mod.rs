@@ -48,6 +48,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/v1/admin/stock", class: RouteClass::Admin },
         ],
         deprecated: &[],
+        keyed: &["/v1/admin/stock/{sku}/receive", "/v1/admin/stock/{sku}/adjust"],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

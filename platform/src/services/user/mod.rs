@@ -47,6 +47,7 @@ pub const SERVICE: Service = Service {
             Route { prefix: "/.well-known/jwks.json", class: RouteClass::Read },
         ],
         deprecated: &[],
+        keyed: &[],
         needs: &[],
         objectives: &[
             Objective { name: "availability", ratio: 0.999, within: None },

@@ -75,7 +75,7 @@ impl Installed {
         let mode = fs::metadata(folder)?.permissions().mode();
         if mode & 0o001 == 0 {
             chown(folder, None, Some(account.gid))?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o010))?;
+            fs::set_permissions(folder, fs::Permissions::from_mode((mode & !0o070) | 0o010))?;
         }
         Ok(())
     }

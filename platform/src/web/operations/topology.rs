@@ -173,6 +173,7 @@ mod tests {
             port: 0,
             routes: &[],
             deprecated: &[],
+            keyed: &[],
             needs,
             objectives: &[],
         };

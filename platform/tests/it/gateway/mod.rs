@@ -53,6 +53,7 @@ pub(crate) const ECHO: Service = Service {
             sunset: "2027-05-01",
             instead: Some("/v1/echo"),
         }],
+        keyed: &[],
         needs: &[],
         objectives: &[],
     },

@@ -54,14 +54,6 @@ pub struct DatabaseFacts {
     pub standby_pid: Option<u32>,
 }
 
-impl DatabaseFacts {
-    /// How many nodes have every acknowledged write.
-    #[must_use]
-    pub fn copies(&self) -> u64 {
-        1 + u64::from(self.standby == "synchronous")
-    }
-}
-
 /// A database of the shop's own that runs.
 pub(super) struct Database {
     url: String,
