@@ -289,3 +289,65 @@ fn writes_go_on_without_a_standby_that_is_away_and_count_on_it_again_when_it_is_
     until_told(&running, "standby_back");
     database_when(&project, |facts| facts["standby"] == "synchronous");
 }
+
+/// The node that writes and the other one.
+fn nodes(facts: &Value) -> (&'static str, &'static str) {
+    if facts["writer"] == "a" { ("a", "b") } else { ("b", "a") }
+}
+
+/// What `node` itself answers to `sql`, which is one text.
+async fn told_by(folder: &Path, node: &str, sql: &str) -> String {
+    let mut config = tokio_postgres::Config::new();
+    config.host_path(folder).port(if node == "a" { 5432 } else { 5433 }).user("shop").dbname("postgres");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client.query_one(sql, &[]).await.expect("a row").get(0)
+}
+
+#[test]
+fn a_primary_that_starts_again_waits_for_its_standby_before_that_one_may_replace_it() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let running = up(&project);
+    let client = ShopClient::new(&running.url());
+    let staff = runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "SAFE-1").await;
+        staff
+    });
+    let (writer, other) = nodes(&database_when(&project, |facts| facts["standby"] == "synchronous"));
+    let lost = pids_below(&folder(&project).join(other));
+    lost.iter().for_each(|pid| send_if_there(*pid, Signal::KILL));
+    until_gone(&lost);
+    for pid in pids_below(&folder(&project).join(writer)) {
+        send_if_there(pid, Signal::KILL);
+    }
+    until_told(&running, "primary_back");
+    until_told(&running, "standby_back");
+    let (writer, other) = nodes(&database_when(&project, |facts| facts["standby"] == "synchronous"));
+    let (names, state) = runtime.block_on(async {
+        let state = "SELECT sync_state FROM pg_stat_replication WHERE state = 'streaming'";
+        let names = told_by(&folder(&project), writer, "SHOW synchronous_standby_names").await;
+        (names, told_by(&folder(&project), writer, state).await)
+    });
+    assert_eq!((names, state.as_str()), (format!("FIRST 1 ({other})"), "sync"));
+
+    // With the standby frozen nothing is acknowledged that it does not have.
+    for pid in pids_below(&folder(&project).join(other)) {
+        send_if_there(pid, Signal::STOP);
+    }
+    let patience = Duration::from_secs(2);
+    let answer = runtime
+        .block_on(async { tokio::time::timeout(patience, buy(&client, "SAFE-1", "only-on-one-node")).await });
+    assert!(!matches!(answer, Ok(Ok(_))), "an order was acknowledged that only the primary has");
+    for pid in pids_below(&folder(&project).join(writer)) {
+        send_if_there(pid, Signal::KILL);
+    }
+    until_told(&running, "promoted");
+    runtime.block_on(async {
+        let (_, order) = insist(&client, "SAFE-1", "only-on-one-node").await;
+        settled(&client, &staff, &[order]).await;
+    });
+}

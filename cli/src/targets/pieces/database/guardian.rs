@@ -42,6 +42,9 @@ pub(super) struct Guardian {
     file: RolesFile,
     roles: Roles,
     wants_standby: bool,
+    /// Whether the writer may wait for its standby before it answers. Whatever is written down of the copy, this ends
+    /// only with the writer's own word that it waits for nobody.
+    writer_may_wait: bool,
     /// Since when the writer does not see its standby.
     away_since: Option<Instant>,
     notices: UnboundedSender<Notice>,
@@ -85,7 +88,8 @@ impl Guardian {
         facts: watch::Sender<DatabaseFacts>,
     ) -> io::Result<Self> {
         let roles = file.read()?;
-        Ok(Self { nodes, file, roles, wants_standby, away_since: None, notices, facts })
+        let writer_may_wait = true;
+        Ok(Self { nodes, file, roles, wants_standby, writer_may_wait, away_since: None, notices, facts })
     }
 
     fn node(&self, name: Name) -> &Node {
@@ -123,6 +127,7 @@ impl Guardian {
         if is_marked(self.writer()) {
             let server = self.writer().start(&settings(self.standby(), self.writer())).await?;
             promote(self.writer()).await?;
+            self.go_alone().await?;
             return Ok(server);
         }
         let server = self.writer().start(&[]).await?;
@@ -136,7 +141,9 @@ impl Guardian {
     async fn go_alone(&mut self) -> io::Result<()> {
         // Written down first: once the writer waits for nobody, the other node's copy is worth nothing.
         self.set_roles(Roles { copy: Copy::Behind, ..self.roles })?;
-        make_alone(self.writer()).await
+        make_alone(self.writer()).await?;
+        self.writer_may_wait = false;
+        Ok(())
     }
 
     /// Waits for the first standby, when one is wanted, so that a shop that is ready is a shop with two copies.
@@ -150,6 +157,7 @@ impl Guardian {
     }
 
     async fn synchronise(&mut self) -> io::Result<()> {
+        self.writer_may_wait = true;
         make_synchronous(self.writer(), self.standby()).await?;
         self.set_roles(Roles { copy: Copy::Synchronous, ..self.roles })
     }
@@ -209,18 +217,17 @@ impl Guardian {
 
     /// Lets writes go on without a standby that is away too long, and counts on it when it is there again.
     async fn mind_the_standby(&mut self, quiet: Option<Duration>) {
-        let is_counted_on = self.roles.copy == Copy::Synchronous;
         if quiet.is_none_or(|quiet| quiet >= STANDBY_QUIET_MAX) {
             let now = Instant::now();
             let last = now.checked_sub(quiet.unwrap_or_default()).unwrap_or(now);
             let since = *self.away_since.get_or_insert(last);
-            if is_counted_on && since.elapsed() >= STANDBY_AWAY_MAX {
+            if self.writer_may_wait && since.elapsed() >= STANDBY_AWAY_MAX {
                 self.degrade().await;
             }
             return;
         }
         self.away_since = None;
-        if !is_counted_on {
+        if self.roles.copy == Copy::Behind {
             match self.synchronise().await {
                 Ok(()) => self.tell("standby_back", "every write is on two nodes again".to_owned()),
                 Err(error) => tracing::warn!(%error, "the standby is not synchronous yet"),
@@ -299,7 +306,11 @@ impl Guardian {
             sleep(pause.after(Duration::ZERO)).await;
         }
         let mut writer = Writer { server, session: None, missed: 0, back_off: BackOff::default() };
-        if let Err(error) = promote(&new).await {
+        let promoted = match promote(&new).await {
+            Ok(()) => self.go_alone().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = promoted {
             self.alert("promote_failed", format!("node {} is not promoted yet: {error}", new.name));
             writer = self.revive(writer).await;
         }
@@ -313,13 +324,25 @@ impl Guardian {
         let began = Instant::now();
         let node = self.writer().clone();
         writer.server.kill(&node).await.ok();
+        // It will write without its standby, whose copy is worth nothing from then on.
+        let alone = Roles { copy: Copy::Behind, ..self.roles };
+        let mut pause = BackOff::default();
+        while let Err(error) = self.set_roles(alone) {
+            self.alert("copy_failed", format!("that the copy is behind cannot be written: {error}"));
+            sleep(pause.after(Duration::ZERO)).await;
+        }
+        self.away_since = None;
         loop {
             sleep(writer.back_off.after(began.elapsed())).await;
             let settings =
                 if is_marked(&node) { settings(self.standby(), &node).to_vec() } else { Vec::new() };
             let started = async {
                 let server = node.start(&settings).await?;
-                match promote(&node).await {
+                let alone = match promote(&node).await {
+                    Ok(()) => self.go_alone().await,
+                    Err(error) => Err(error),
+                };
+                match alone {
                     Ok(()) => Ok(server),
                     Err(error) => server.kill(&node).await.and(Err(error)),
                 }
@@ -422,13 +445,13 @@ async fn ask(
     last_word(session, standby).await
 }
 
-/// Makes `node` write; nothing to do when it does.
+/// Makes `node` one that may be written; nothing to do when it does.
 async fn promote(node: &Node) -> io::Result<()> {
     let session = node.session(PROBE_PATIENCE).await.map_err(io::Error::other)?;
     let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, 60) ELSE true END";
     let rows = session.ask_within(sql, PROMOTE_MAX).await.map_err(io::Error::other)?;
     match rows.first().and_then(|row| row.first()) {
-        Some(Some(word)) if word == "t" => make_alone(node).await,
+        Some(Some(word)) if word == "t" => Ok(()),
         _ => Err(io::Error::other(format!("it took longer than {} s", PROMOTE_MAX.as_secs()))),
     }
 }

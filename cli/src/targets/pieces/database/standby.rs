@@ -15,6 +15,8 @@ use super::session::{Session, Silence};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a standby may take until it receives what the primary writes.
 const STREAM_MAX: Duration = Duration::from_secs(30);
+/// How long a checkpoint may take, which writes all that is not written yet.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(30);
 /// How long until the primary counts it as synchronous.
 const SYNC_MAX: Duration = Duration::from_secs(10);
 
@@ -53,8 +55,8 @@ async fn follow(primary: &Node, standby: &Node) -> io::Result<Server> {
     if !is_marked(standby) {
         // It was the primary once: what it wrote and nobody else has is undone. Where the histories part is known from
         // the new primary's first checkpoint on.
-        let session = primary.session(STREAM_MAX).await.map_err(io::Error::other)?;
-        session.ask("CHECKPOINT").await.map_err(io::Error::other)?;
+        let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+        session.ask_within("CHECKPOINT", CHECKPOINT_MAX).await.map_err(io::Error::other)?;
         run(standby
             .program("pg_rewind")
             .arg("--target-pgdata")
@@ -129,8 +131,18 @@ pub(super) async fn make_synchronous(primary: &Node, standby: &Node) -> io::Resu
     let set = format!("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 ({name})'");
     session.ask(&set).await.map_err(io::Error::other)?;
     session.ask("SELECT pg_reload_conf()").await.map_err(io::Error::other)?;
+    // Nobody waits before the checkpointer has read the setting, and it reads before it begins a checkpoint. A session
+    // that is opened now is one that the server made after it had passed the news on; the first checkpoint may have
+    // begun to begin before, the second not.
+    let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
+    for _ in 0..2 {
+        session.ask_within("CHECKPOINT", CHECKPOINT_MAX).await.map_err(io::Error::other)?;
+    }
+    // Who did not wait has been answered by now; all of it has to be there as well.
+    let written = written(&session).await?;
     let sql = format!(
-        "SELECT 1 FROM pg_stat_replication WHERE application_name = '{name}' AND sync_state = 'sync'"
+        "SELECT 1 FROM pg_stat_replication
+         WHERE application_name = '{name}' AND sync_state = 'sync' AND flush_lsn >= '{written}'"
     );
     let deadline = Instant::now() + SYNC_MAX;
     while session.value(&sql).await.map_err(io::Error::other)?.is_none() {
@@ -140,6 +152,12 @@ pub(super) async fn make_synchronous(primary: &Node, standby: &Node) -> io::Resu
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Up to where the primary of `session` has its log on its disk.
+async fn written(session: &Session) -> io::Result<String> {
+    let place = session.value("SELECT pg_current_wal_flush_lsn()").await.map_err(io::Error::other)?;
+    place.ok_or_else(|| io::Error::other("the primary does not say how far it has written"))
 }
 
 /// From when this answers, the primary waits for nobody; who waited is let go.
