@@ -17,8 +17,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::shop::{
-    admin, buy, data_dir, database_when, has_postgres, insist, pids_below, project, send, settled, stock_up,
-    until_gone,
+    admin, buy, data_dir, database_when, has_postgres, insist, pid_of, pids_below, project, send, settled,
+    stock_up, until_gone,
 };
 use crate::running::Running;
 use crate::shopctl::{PATIENCE, Project};
@@ -350,4 +350,84 @@ fn a_primary_that_starts_again_waits_for_its_standby_before_that_one_may_replace
         let (_, order) = insist(&client, "SAFE-1", "only-on-one-node").await;
         settled(&client, &staff, &[order]).await;
     });
+}
+
+/// The process that ends the server of `node` when its supervisor is gone.
+fn keeper_of(project: &Project, node: &str) -> u32 {
+    let is_it = |pid: &u32| {
+        let said = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        said.ends_with(&format!("\0keeper\0{node}\0"))
+    };
+    pids_below(&folder(project)).into_iter().find(is_it).expect("a keeper")
+}
+
+#[test]
+fn a_frozen_primary_that_nobody_could_end_is_gone_before_another_one_starts() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+    let mut running = up(&project);
+    let client = ShopClient::new(&running.url());
+    let (staff, order) = runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "SAFE-1").await;
+        let placed = buy(&client, "SAFE-1", "before").await.expect("an order");
+        (staff, placed.order.id)
+    });
+    let (over, both) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let watcher =
+        runtime.spawn(watch_for_two_writers(folder(&project), Arc::clone(&over), Arc::clone(&both)));
+    let (writer, _) = nodes(&database_when(&project, |facts| facts["standby"] == "synchronous"));
+    let keeper = keeper_of(&project, writer);
+    send(keeper, Signal::STOP);
+    let frozen = pids_below(&folder(&project).join(writer));
+    frozen.iter().for_each(|pid| send_if_there(*pid, Signal::STOP));
+    let services =
+        running.ready()["processes"].as_array().expect("processes").iter().map(pid_of).collect::<Vec<_>>();
+    running.signal(Signal::KILL);
+    until_gone(&services);
+    running = up(&project);
+    // Whatever of it were still there would write again.
+    frozen.iter().for_each(|pid| send_if_there(*pid, Signal::CONT));
+    until_gone(&frozen);
+    send(keeper, Signal::KILL);
+    let client = ShopClient::new(&running.url());
+    runtime.block_on(async {
+        let (_, later) = insist(&client, "SAFE-1", "after").await;
+        settled(&client, &staff, &[order, later]).await;
+    });
+    over.store(true, Ordering::Relaxed);
+    assert!(runtime.block_on(watcher).expect("the watcher") > 0);
+    assert_eq!(*both.lock().expect("a list"), Vec::<String>::new(), "two nodes could be written at once");
+}
+
+#[test]
+fn data_whose_making_was_cut_off_is_made_anew() {
+    if !has_postgres() {
+        return;
+    }
+    let project = project();
+    let torn = |path: &str| {
+        let path = folder(&project).join(path);
+        std::fs::create_dir_all(&path).expect("a folder");
+        std::fs::write(path.join("PG_VERSION"), "15\n").expect("a file");
+    };
+    torn("a.partial/data");
+    torn("b.partial/data");
+    let running = up(&project);
+    database_when(&project, |facts| facts["standby"] == "synchronous");
+    let all = pids_below(&folder(&project));
+    running.signal(Signal::KILL);
+    until_gone(&all);
+    // A rewind that was cut off says so; a folder that was being removed has lost some of its files.
+    std::fs::write(folder(&project).join("b.rewinding"), "").expect("a file");
+    std::fs::remove_dir_all(folder(&project).join("b/base")).expect("removed");
+    torn("b.partial");
+    let _running = up(&project);
+    database_when(&project, |facts| facts["standby"] == "synchronous");
+    assert!(folder(&project).join("b/base/1/PG_VERSION").exists(), "it is copied anew");
+    for left in ["a.partial", "b.partial", "b.rewinding"] {
+        assert!(!folder(&project).join(left).exists(), "{left} is left behind");
+    }
 }

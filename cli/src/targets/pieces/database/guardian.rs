@@ -126,8 +126,7 @@ impl Guardian {
         }
         if is_marked(self.writer()) {
             let server = self.writer().start(&settings(self.standby(), self.writer())).await?;
-            promote(self.writer()).await?;
-            self.go_alone().await?;
+            self.take_over().await?;
             return Ok(server);
         }
         let server = self.writer().start(&[]).await?;
@@ -135,6 +134,12 @@ impl Guardian {
             self.go_alone().await?;
         }
         Ok(server)
+    }
+
+    /// The server of the node that may write does write, and waits for nobody.
+    async fn take_over(&mut self) -> io::Result<()> {
+        promote(self.writer()).await?;
+        self.go_alone().await
     }
 
     /// The writer waits for nobody from now on, and nobody may take its place.
@@ -306,11 +311,7 @@ impl Guardian {
             sleep(pause.after(Duration::ZERO)).await;
         }
         let mut writer = Writer { server, session: None, missed: 0, back_off: BackOff::default() };
-        let promoted = match promote(&new).await {
-            Ok(()) => self.go_alone().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = promoted {
+        if let Err(error) = self.take_over().await {
             self.alert("promote_failed", format!("node {} is not promoted yet: {error}", new.name));
             writer = self.revive(writer).await;
         }
@@ -338,11 +339,7 @@ impl Guardian {
                 if is_marked(&node) { settings(self.standby(), &node).to_vec() } else { Vec::new() };
             let started = async {
                 let server = node.start(&settings).await?;
-                let alone = match promote(&node).await {
-                    Ok(()) => self.go_alone().await,
-                    Err(error) => Err(error),
-                };
-                match alone {
+                match self.take_over().await {
                     Ok(()) => Ok(server),
                     Err(error) => server.kill(&node).await.and(Err(error)),
                 }

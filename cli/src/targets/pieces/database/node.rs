@@ -4,8 +4,9 @@
 //! everything. Its settings stand on its command line, so that copying a data folder from one node to the other never
 //! copies who a node is.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use platform::app::installed_postgres::{Installed, USER};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command as AsyncCommand};
+use tokio::process::{Child, ChildStdin, Command as AsyncCommand};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::session::{Session, Silence};
@@ -30,13 +31,20 @@ const GONE_MAX: Duration = Duration::from_secs(10);
 /// The longest path of a socket that systems take.
 const SOCKET_PATH_MAX: usize = 103;
 
+/// The data in the folder where they are made.
+const MADE: &str = "data";
+
 /// Ends the server when the pipe to whoever started it closes, so that none is left behind when that one is killed.
-const KEEPER: &str = r#"read -r word
+const KEEPER: &str = r#"read -r server || exit
+read -r word
 [ "$word" = done ] && exit
-kill -QUIT "$1" || exit
+kill -QUIT "$server" || exit
 looks=0
-while [ "$looks" -lt 30 ] && kill -0 "$1"; do sleep 0.1; looks=$((looks + 1)); done
-kill -KILL "$1""#;
+while [ "$looks" -lt 30 ] && kill -0 "$server"; do sleep 0.1; looks=$((looks + 1)); done
+kill -KILL "$server""#;
+
+/// Becomes the server once it is told to, and not when whoever would tell it is gone.
+const BEGINNER: &str = r#"read -r word && exec "$@" </dev/null"#;
 
 /// Where a server lives.
 #[derive(Clone, Debug)]
@@ -64,6 +72,16 @@ impl Node {
     /// The folder of its data.
     pub(super) fn data(&self) -> PathBuf {
         self.folder.join(self.name)
+    }
+
+    /// The folder that holds its data, its log and its socket.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where data is made or ended: nothing there is ever taken for a cluster.
+    pub(super) fn partial(&self) -> PathBuf {
+        self.folder.join(format!("{}.partial", self.name))
     }
 
     /// Where it logs.
@@ -104,7 +122,39 @@ impl Node {
 
     /// Makes an empty cluster.
     pub(super) fn make(&self) -> io::Result<()> {
-        self.installed.make_cluster(&self.data(), true)
+        let partial = self.make_partial()?;
+        self.installed.make_cluster(&partial, true)?;
+        self.keep_partial()
+    }
+
+    /// Where to make its data, whatever was left there before. The folder above is there, and whoever works in that is
+    /// fenced like one who works in the data.
+    pub(super) fn make_partial(&self) -> io::Result<PathBuf> {
+        let partial = self.partial();
+        remove_folder(&partial)?;
+        fs::DirBuilder::new().mode(0o700).create(&partial)?;
+        self.installed.give(&partial)?;
+        Ok(partial.join(MADE))
+    }
+
+    /// What was made is whole, and on the disk: from now on it is the node's data.
+    pub(super) fn keep_partial(&self) -> io::Result<()> {
+        let made = self.partial().join(MADE);
+        sync_folder(&made)?;
+        fs::rename(made, self.data())?;
+        sync_folder(&self.folder)?;
+        remove_folder(&self.partial())
+    }
+
+    /// Removes its data, if there is any. One that is cut off leaves nothing that looks like a cluster.
+    pub(super) fn discard(&self) -> io::Result<()> {
+        remove_folder(&self.partial())?;
+        match fs::rename(self.data(), self.partial()) {
+            Ok(()) => sync_folder(&self.folder)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        remove_folder(&self.partial())
     }
 
     /// A conversation with its database.
@@ -115,10 +165,11 @@ impl Node {
     /// Starts it with `settings` beside its own, and waits until it answers.
     pub(super) async fn start(&self, settings: &[(&str, String)]) -> io::Result<Server> {
         self.end_leftovers().await?;
-        let mut server = self.spawn(settings)?;
+        let mut server = self.spawn(settings).await?;
         let deadline = Instant::now() + START_MAX;
         loop {
             if let Some(status) = server.child.try_wait()? {
+                server.dismiss_keeper().await;
                 return Err(io::Error::other(format!(
                     "PostgreSQL did not start ({status}): {}",
                     self.last_words()
@@ -139,9 +190,19 @@ impl Node {
         }
     }
 
-    fn spawn(&self, settings: &[(&str, String)]) -> io::Result<Server> {
+    async fn spawn(&self, settings: &[(&str, String)]) -> io::Result<Server> {
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = self.installed.command("postgres", &self.folder);
+        // The keeper knows the server before that may begin: whenever we are killed, somebody ends it.
+        let mut keeper = self.installed.as_account(Command::new("sh"), &self.folder);
+        keeper
+            .args(["-c", KEEPER, "keeper", self.name])
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut keeper = Box::new(AsyncCommand::from(keeper).spawn()?);
+        let mut command = self.installed.as_account(Command::new("sh"), &self.folder);
+        command.args(["-c", BEGINNER, "beginner"]).arg(self.installed.binaries().join("postgres"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         let own = [
             ("listen_addresses", String::new()),
@@ -160,17 +221,11 @@ impl Node {
         {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        command.stdout(log.try_clone()?).stderr(log).process_group(0);
-        let child = AsyncCommand::from(command).spawn()?;
+        command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut child = AsyncCommand::from(command).spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("PostgreSQL ended at once"))?;
-        let mut keeper = self.installed.as_account(Command::new("sh"), &self.folder);
-        keeper
-            .args(["-c", KEEPER, "keeper", &pid.to_string()])
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let keeper = Box::new(AsyncCommand::from(keeper).spawn()?);
+        say(keeper.stdin.as_mut(), &format!("{pid}\n")).await?;
+        say(child.stdin.take().as_mut(), "begin\n").await?;
         Ok(Server { child: Box::new(child), keeper })
     }
 
@@ -183,18 +238,23 @@ impl Node {
         line.unwrap_or("it said nothing").to_owned()
     }
 
-    /// Every process that works in its data folder, the server and all it started, whoever started that.
+    /// Every process that works in its data folder, or where that is made: the server and all it started, whoever
+    /// started that.
     pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
-        let data = match fs::canonicalize(self.data()) {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
+        let mut folders = Vec::new();
+        for folder in [self.data(), self.partial()] {
+            match fs::canonicalize(folder) {
+                Ok(folder) => folders.push(folder),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let works_there = |at: PathBuf| folders.iter().any(|folder| at.starts_with(folder));
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == data) {
+            if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(&works_there) {
                 found.push(pid);
             }
         }
@@ -267,10 +327,27 @@ impl Server {
 
     /// The server is gone, and its number may be somebody else's soon.
     async fn dismiss_keeper(&mut self) {
-        if let Some(mut words) = self.keeper.stdin.take() {
-            words.write_all(b"done\n").await.ok();
-        }
+        say(self.keeper.stdin.take().as_mut(), "done\n").await.ok();
         self.keeper.wait().await.ok();
+    }
+}
+
+async fn say(to: Option<&mut ChildStdin>, words: &str) -> io::Result<()> {
+    match to {
+        Some(to) => to.write_all(words.as_bytes()).await,
+        None => Ok(()),
+    }
+}
+
+/// What `folder` holds by name is on the disk before this answers.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

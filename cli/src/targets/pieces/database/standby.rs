@@ -3,18 +3,21 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command as AsyncCommand;
 use tokio::time::{Instant, sleep};
 
-use super::node::{Node, Server};
+use super::node::{Node, Server, sync_folder};
 use super::session::{Session, Silence};
 
 /// How long a word to the primary may take here: nothing of this is urgent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a standby may take until it receives what the primary writes.
 const STREAM_MAX: Duration = Duration::from_secs(30);
+/// How long it may take until it has replayed what was written before it came.
+const REPLAY_MAX: Duration = Duration::from_secs(120);
 /// How long a checkpoint may take, which writes all that is not written yet.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(30);
 /// How long until the primary counts it as synchronous.
@@ -24,7 +27,7 @@ const SYNC_MAX: Duration = Duration::from_secs(10);
 pub(super) async fn attach(primary: Node, standby: Node) -> io::Result<Server> {
     standby.fence().await?;
     reserve_log(&primary, &standby).await?;
-    if standby.exists() {
+    if standby.exists() && !is_torn(&standby) {
         match follow(&primary, &standby).await {
             Ok(server) => return Ok(server),
             Err(error) => {
@@ -32,8 +35,8 @@ pub(super) async fn attach(primary: Node, standby: Node) -> io::Result<Server> {
                 standby.fence().await?;
             }
         }
-        fs::remove_dir_all(standby.data())?;
     }
+    standby.discard()?;
     copy(&primary, &standby).await?;
     follow(&primary, &standby).await
 }
@@ -57,13 +60,17 @@ async fn follow(primary: &Node, standby: &Node) -> io::Result<Server> {
         // the new primary's first checkpoint on.
         let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
         session.ask_within("CHECKPOINT", CHECKPOINT_MAX).await.map_err(io::Error::other)?;
+        // One that is cut off leaves files of both histories, and nothing in the folder says so.
+        File::create(torn(standby))?.sync_all()?;
+        sync_folder(standby.folder())?;
         run(standby
             .program("pg_rewind")
             .arg("--target-pgdata")
             .arg(standby.data())
             .args(["--source-server", &format!("{} dbname=postgres", primary.conninfo(standby.name))]))
         .await?;
-        mark(standby)?;
+        mark(standby, &standby.data())?;
+        forget_torn(standby)?;
     }
     let server = standby.start(&settings(primary, standby)).await?;
     forget_slots(standby).await?;
@@ -86,10 +93,20 @@ pub(super) fn settings(primary: &Node, standby: &Node) -> [(&'static str, String
 }
 
 async fn copy(primary: &Node, standby: &Node) -> io::Result<()> {
+    let partial = standby.make_partial()?;
     let mut copy = standby.program("pg_basebackup");
-    copy.arg("-D").arg(standby.data()).args(["-X", "stream", "-c", "fast", "-S", &slot(standby)]);
+    copy.current_dir(standby.partial()).arg("-D").arg(&partial).args([
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+        "-S",
+        &slot(standby),
+    ]);
     run(copy.args(["-d", &primary.conninfo(standby.name)])).await?;
-    mark(standby)
+    mark(standby, &partial)?;
+    standby.keep_partial()?;
+    forget_torn(standby)
 }
 
 /// Slots of its own life as a primary would keep its log for ever.
@@ -99,17 +116,27 @@ async fn forget_slots(standby: &Node) -> io::Result<()> {
     session.ask(forget).await.map(drop).map_err(io::Error::other)
 }
 
+/// Until `standby` receives what is written, and has replayed all that was written before.
 async fn until_streaming(primary: &Node, standby: &Node) -> io::Result<()> {
     let session = primary.session(PATIENCE).await.map_err(io::Error::other)?;
-    let deadline = Instant::now() + STREAM_MAX;
-    while last_word(&session, standby).await.map_err(io::Error::other)?.is_none() {
-        if Instant::now() > deadline {
+    let written = written(&session).await?;
+    let replayed = format!(
+        "SELECT 1 FROM pg_stat_replication
+         WHERE application_name = '{}' AND state = 'streaming' AND replay_lsn >= '{written}'",
+        standby.name
+    );
+    let began = Instant::now();
+    loop {
+        let streams = last_word(&session, standby).await.map_err(io::Error::other)?.is_some();
+        if streams && session.value(&replayed).await.map_err(io::Error::other)?.is_some() {
+            return Ok(());
+        }
+        if began.elapsed() > if streams { REPLAY_MAX } else { STREAM_MAX } {
             let why = format!("node {} does not follow: {}", standby.name, standby.last_words());
             return Err(io::Error::other(why));
         }
         sleep(Duration::from_millis(50)).await;
     }
-    Ok(())
 }
 
 /// How long ago `standby` last said that it receives what the primary of `session` writes; none when it does not
@@ -176,10 +203,27 @@ pub(super) fn is_marked(node: &Node) -> bool {
     node.data().join("standby.signal").exists()
 }
 
-fn mark(node: &Node) -> io::Result<()> {
-    let path = node.data().join("standby.signal");
+fn mark(node: &Node, data: &Path) -> io::Result<()> {
+    let path = data.join("standby.signal");
     File::create(&path)?.sync_all()?;
-    node.give(&path)
+    node.give(&path)?;
+    sync_folder(data)
+}
+
+/// Stands beside the data of `node` for as long as a rewind may have left it in pieces.
+fn torn(node: &Node) -> PathBuf {
+    node.folder().join(format!("{}.rewinding", node.name))
+}
+
+fn is_torn(node: &Node) -> bool {
+    torn(node).exists()
+}
+
+fn forget_torn(node: &Node) -> io::Result<()> {
+    match fs::remove_file(torn(node)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_folder(node.folder()),
+    }
 }
 
 async fn run(command: &mut std::process::Command) -> io::Result<()> {
