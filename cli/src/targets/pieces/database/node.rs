@@ -290,7 +290,28 @@ impl Node {
         while !self.pids()?.is_empty() && Instant::now() < patience {
             sleep(Duration::from_millis(20)).await;
         }
-        self.fence().await.map(drop)
+        self.fence().await?;
+        self.forget_locks()
+    }
+
+    /// A server that was killed leaves its notes that it runs. As long as somebody has its number, be it itself as a
+    /// zombie that nobody has asked yet or a stranger, the next one would refuse to start.
+    fn forget_locks(&self) -> io::Result<()> {
+        let socket = self.folder.join(format!(".s.PGSQL.{}.lock", self.port));
+        for note in [self.data().join("postmaster.pid"), socket] {
+            let text = match fs::read_to_string(&note) {
+                Ok(text) => text,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let holder = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok());
+            if let Some(holder) = holder
+                && !self.pids()?.contains(&holder)
+            {
+                fs::remove_file(note)?;
+            }
+        }
+        Ok(())
     }
 }
 
