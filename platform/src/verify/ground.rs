@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::orders::Replayed;
 use super::statement::Statement;
+use super::verifier::Options;
 use crate::storage::{Db, Row, StorageError, Value};
 use crate::vocabulary::Timestamp;
 
@@ -61,6 +62,8 @@ pub(super) struct Ground {
     /// The moment that ages are counted from.
     pub(super) as_of: Timestamp,
     pub(super) bounds: Bounds,
+    /// Whether somebody may be writing the data meanwhile.
+    pub(super) live: bool,
     pub(super) beside: Beside,
     /// All orders told anew, once for every check that wants them.
     pub(super) replayed: OnceCell<Replayed>,
@@ -93,8 +96,9 @@ impl<'a> Keys<'a> {
 }
 
 impl Ground {
-    pub(super) fn new(db: Db, as_of: Timestamp, bounds: Bounds, beside: Beside) -> Self {
-        Self { db, as_of, bounds, beside, replayed: OnceCell::new() }
+    pub(super) fn new(db: Db, as_of: Timestamp, options: &Options) -> Self {
+        let Options { live, bounds, beside, .. } = options;
+        Self { db, as_of, bounds: *bounds, live: *live, beside: beside.clone(), replayed: OnceCell::new() }
     }
 
     /// The moment `ago` before the one that ages are counted from.

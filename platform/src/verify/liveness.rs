@@ -23,10 +23,9 @@ pub(super) async fn v20(ground: &Ground) -> Result<Tally, StorageError> {
         "SELECT o.id, o.status FROM order_orders o WHERE o.id > $1 AND o.id <= $2 AND {unsettled}
            AND NOT EXISTS (
              SELECT 1 FROM order_sagas s WHERE s.subject = o.id AND (
-               (s.state IN ('running', 'compensating') AND (s.next_at IS NOT NULL OR s.lease_until IS NOT NULL))
+               (s.state IN ('running', 'compensating') AND (s.next_at IS NOT NULL OR s.lease_until >= $3))
                OR (s.state = 'stuck' AND EXISTS (
-                 SELECT 1 FROM order_events e WHERE e.order_id = o.id AND e.type = 'saga_stuck'))
-               OR (s.state = 'abandoned' AND s.last_error IS NOT NULL)))
+                 SELECT 1 FROM order_events e WHERE e.order_id = o.id AND e.type = 'saga_stuck'))))
          ORDER BY o.id"
     );
     let mut forgotten = Vec::new();
@@ -34,7 +33,8 @@ pub(super) async fn v20(ground: &Ground) -> Result<Tally, StorageError> {
         forgotten.push((row.get::<OrderId>("id")?, row.get::<String>("status")?));
         Ok(())
     };
-    ground.each(ORDERS, &sql, &[], &mut take).await?;
+    // A worker that died holds its lease only so long.
+    ground.each(ORDERS, &sql, &[ground.overdue().into()], &mut take).await?;
     for (id, status) in forgotten {
         let saga =
             "SELECT kind, state FROM order_sagas WHERE subject = $1 ORDER BY created_at DESC, id LIMIT 1";
@@ -47,7 +47,26 @@ pub(super) async fn v20(ground: &Ground) -> Result<Tally, StorageError> {
         };
         tally.suspect(id.to_string(), format!("the order is {status} and nobody carries it on: {saga}"));
     }
+    untold(ground, &mut tally).await?;
     Ok(tally)
+}
+
+/// A stuck saga waits for a person, who must have been told, however far its order is.
+async fn untold(ground: &Ground, tally: &mut Tally) -> Result<(), StorageError> {
+    let sql = "SELECT s.subject, s.kind, s.step FROM order_sagas s
+               WHERE s.state = 'stuck' AND NOT EXISTS (
+                 SELECT 1 FROM order_events e WHERE e.order_id = s.subject AND e.type = 'saga_stuck')
+               ORDER BY s.subject, s.id";
+    for row in ground.rows(sql, vec![]).await? {
+        let (id, kind, step): (OrderId, String, String) =
+            (row.get("subject")?, row.get("kind")?, row.get("step")?);
+        let id = id.to_string();
+        // An order that is not settled either is told of once.
+        if !tally.suspicions.iter().any(|one| one.id == id) {
+            tally.suspect(id, format!("its {kind} saga is stuck at {step} and nobody was told"));
+        }
+    }
+    Ok(())
 }
 
 /// Something that is due: what it is, its query (`$1` is the moment before which it is overdue), and the word for it.

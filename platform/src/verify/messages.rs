@@ -80,7 +80,7 @@ async fn holes(ground: &Ground, table: &str, tally: &mut Tally) -> Result<(), St
             number("first")?,
             number("last")?
         );
-        tally.suspect(row.get::<Uuid>("aggregate")?.to_string(), what);
+        tally.suspect_kind(row.get::<Uuid>("aggregate")?.to_string(), "hole", what);
         Ok(())
     };
     ground.each(Keys::of(table, "aggregate", PAGE).only(&topic), &sql, &[kept], &mut take).await

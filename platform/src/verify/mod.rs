@@ -3,7 +3,8 @@
 //! Every check says true, false or unknown. Without data nobody knows, and a promise that was not looked at is not
 //! shown as kept. Across services there is no one moment to look at, so on a running shop something counts as broken
 //! only when it is still there, unchanged, after the grace period and a second look; what is bounded in time (V4, V14,
-//! V21) has its bound. A stopped shop stands still, and its ages are counted from its last write.
+//! V21) has its bound. What one statement sees whole (V1 to V3) it sees at one moment, and needs no second look. A
+//! stopped shop stands still, and its ages are counted from its last write.
 //!
 //! * [`INVARIANTS`]: the list. [`Verifier`]: runs it. [`Report`]: what came of it.
 //! * [`journal`]: what clients were promised, written down by the clients (V17). [`statement`]: what the payment
@@ -14,7 +15,8 @@
 //!
 //! # Adding one
 //! A function in its family's file that takes the ground and answers a tally: how much it saw, what looks broken by id
-//! with a sentence that stays the same while the thing does, and what it could not see. A line in [`INVARIANTS`]. A
+//! with a sentence that stays the same while the thing does (or with a kind, when its numbers move), and what it could
+//! not see. A line in [`INVARIANTS`]. A
 //! planted violation in `tests/it/verify/planted.rs`: a check that was never seen to fail does not count.
 
 mod ground;

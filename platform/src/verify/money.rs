@@ -191,11 +191,11 @@ pub(super) async fn v11(ground: &Ground) -> Result<Tally, StorageError> {
     Ok(tally)
 }
 
-/// Money that moved after the order had ended goes back by a saga of its own, which an event begins. V20 and V21 watch
-/// that it gets there.
+/// Money that moved after the order had ended goes back by a saga of its own, which an event begins. V21 watches that
+/// it gets there; when that saga is stuck, nothing moves the money any more.
 async fn is_being_sent_back(ground: &Ground, order: OrderId) -> Result<bool, StorageError> {
     let sql = "
-        SELECT (SELECT COUNT(*) FROM order_sagas WHERE subject = $1 AND state IN ('running', 'compensating', 'stuck'))
+        SELECT (SELECT COUNT(*) FROM order_sagas WHERE subject = $1 AND state IN ('running', 'compensating'))
           + (SELECT COUNT(*) FROM payment_attempts a JOIN payments p ON p.id = a.payment_id
              WHERE p.order_id = $1 AND a.state IN ('open', 'lookup'))
           + (SELECT COUNT(*) FROM payment_outbox WHERE aggregate = $1 AND published_at IS NULL)

@@ -135,7 +135,7 @@ impl Replayed {
             }
             _ if !compared => {
                 let what = format!("has {} events, its projection speaks of {version}", replay.seq());
-                self.v12.suspect(id.to_string(), what);
+                self.v12.suspect_kind(id.to_string(), "events are missing", what);
             }
             _ if replay.seq() > version => {
                 let what = format!("event {} is not in its projection, which ends at {version}", version + 1);

@@ -128,7 +128,7 @@ impl Verifier {
     pub async fn run(&self, options: &Options, told: impl Fn(&Outcome)) -> Result<Report, VerifyError> {
         let begun = self.env.now();
         let as_of = self.as_of(options).await?;
-        let ground = Ground::new(self.db.clone(), as_of, options.bounds, options.beside.clone());
+        let ground = Ground::new(self.db.clone(), as_of, options);
         let orders = ground.size("order_orders").await?;
         let asked: Vec<&'static Invariant> = INVARIANTS
             .iter()
@@ -184,10 +184,10 @@ impl Verifier {
         let begun = self.env.now();
         let mut tally = (invariant.check)(ground).await?;
         let mut healed = 0;
-        if tally.is_suspicious() && options.live {
+        if tally.is_suspicious() && !tally.is_certain && options.live {
             tokio::time::sleep(options.grace).await;
             // What is bounded gets no more time by the second look: the same moment counts.
-            let again = Ground::new(self.db.clone(), ground.as_of, options.bounds, options.beside.clone());
+            let again = Ground::new(self.db.clone(), ground.as_of, options);
             let mut second = (invariant.check)(&again).await?;
             healed = second.confirm(&tally);
             tally = second;

@@ -27,6 +27,7 @@ const PLANTS: &[(&str, &str, Plant)] = &[
     ("V8", "a ledger line is off by a cent", |patient| Box::pin(v8(patient))),
     ("V9", "the provider charged twice", |patient| Box::pin(v9_duplicate(patient))),
     ("V9", "the provider does not know a charge", |patient| Box::pin(v9_missing(patient))),
+    ("V9", "the provider charged twice behind an open attempt", |patient| Box::pin(v9_hidden(patient))),
     ("V10", "two captures succeeded", |patient| Box::pin(v10(patient))),
     ("V11", "money is held for a declined order", |patient| Box::pin(v11(patient))),
     ("V12", "the projection says something else", |patient| Box::pin(v12(patient))),
@@ -43,6 +44,9 @@ const PLANTS: &[(&str, &str, Plant)] = &[
     ("V19", "a card number in the log", |patient| Box::pin(v19(patient))),
     ("V19", "a card number in the data", |patient| Box::pin(v19_data(patient))),
     ("V20", "a waiting order has no saga", |patient| Box::pin(v20(patient))),
+    ("V20", "a saga is stuck and nobody was told", |patient| Box::pin(v20_untold(patient))),
+    ("V20", "a saga is held by nobody that lives", |patient| Box::pin(v20_dead_hand(patient))),
+    ("V20", "a saga was given up", |patient| Box::pin(v20_abandoned(patient))),
     ("V21", "a saga is due and nobody takes it", |patient| Box::pin(v21(patient))),
 ];
 
@@ -129,6 +133,22 @@ async fn v9_duplicate(patient: &mut Patient<'_>) -> String {
     let again = line_of(patient, order).clone();
     patient.statement.items.push(again);
     order.to_string()
+}
+
+/// The outcome of the order's capture is not known yet.
+async fn settling(patient: &Patient<'_>, order: OrderId) {
+    let (order, at) = (patient.order(order), patient.moment(patient.ended));
+    patient
+        .run(&format!(
+            "UPDATE payment_attempts SET state = 'lookup', next_at = {at} WHERE operation = 'capture'
+               AND payment_id = (SELECT id FROM payments WHERE order_id = {order})"
+        ))
+        .await;
+}
+
+async fn v9_hidden(patient: &mut Patient<'_>) -> String {
+    settling(patient, patient.orders.confirmed).await;
+    v9_duplicate(patient).await
 }
 
 async fn v9_missing(patient: &mut Patient<'_>) -> String {
@@ -334,6 +354,35 @@ async fn v20(patient: &mut Patient<'_>) -> String {
     patient.orders.waiting.to_string()
 }
 
+async fn v20_untold(patient: &mut Patient<'_>) -> String {
+    let order = patient.order(patient.orders.delivered);
+    patient.run(&format!("UPDATE order_sagas SET state = 'stuck' WHERE subject = {order}")).await;
+    patient.orders.delivered.to_string()
+}
+
+async fn v20_dead_hand(patient: &mut Patient<'_>) -> String {
+    let (order, at) = (patient.order(patient.orders.waiting), patient.long_before());
+    patient
+        .run(&format!(
+            "UPDATE order_sagas SET state = 'running', next_at = NULL, owner = 'gone', lease_until = {at}
+             WHERE subject = {order}"
+        ))
+        .await;
+    patient.orders.waiting.to_string()
+}
+
+async fn v20_abandoned(patient: &mut Patient<'_>) -> String {
+    let order = patient.order(patient.orders.waiting);
+    patient
+        .run(&format!(
+            "UPDATE order_sagas SET state = 'abandoned', last_error = 'planted', next_at = NULL, owner = NULL,
+               lease_until = NULL
+             WHERE subject = {order}"
+        ))
+        .await;
+    patient.orders.waiting.to_string()
+}
+
 async fn v21(patient: &mut Patient<'_>) -> String {
     let (order, at) = (patient.order(patient.orders.waiting), patient.long_before());
     patient.run(&format!("UPDATE order_sagas SET next_at = {at} WHERE subject = {order}")).await;
@@ -368,6 +417,29 @@ async fn planted_is_named(story: &Story) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_behind_a_stuck_saga_is_not_on_its_way_back() {
+    let story = story::on_sqlite().await;
+    let mut patient = Patient::of(&story).await;
+    let declined = v11(&mut patient).await;
+    let order = patient.order(patient.orders.declined);
+    patient.run(&format!("UPDATE order_sagas SET state = 'stuck' WHERE subject = {order}")).await;
+    let report = patient.verify().await;
+    assert_eq!(report.ids(Verdict::False), ["V11", "V20"], "{:?}", complaints(&report));
+    assert_eq!(report.outcome("V11").expect("asked").examples[0].id, declined);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_attempt_of_a_stopped_shop_leaves_its_difference_unknown() {
+    let story = story::on_sqlite().await;
+    let mut patient = Patient::of(&story).await;
+    settling(&patient, patient.orders.confirmed).await;
+    v9_missing(&mut patient).await;
+    let report = patient.verify().await;
+    let v9 = report.outcome("V9").expect("asked");
+    assert_eq!((v9.verdict, v9.counts["settling"]), (Verdict::Unknown, 1), "{:?}", complaints(&report));
 }
 
 #[tokio::test(flavor = "multi_thread")]
