@@ -55,7 +55,7 @@ impl Drive {
         std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
         let file = folder.join("page.toml");
         let scenario = format!(
-            "schema = 1\nabout = \"one page as fast as it is answered\"\n[load]\nusers = {}\nduration = \"{}s\"\n\
+            "schema = 1\nabout = \"one page as fast as it is answered\"\nobjectives = [\"errors<=0%\"]\n[load]\nusers = {}\nduration = \"{}s\"\n\
              [mix]\nprobe = 1\n[probe]\npath = \"{}\"\n",
             self.connections, self.seconds, self.path
         );

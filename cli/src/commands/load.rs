@@ -82,7 +82,7 @@ pub struct RunArgs {
     /// What decides journeys and their contents; drawn and told when absent
     #[arg(long)]
     seed: Option<u64>,
-    /// What has to be met, instead of the file's: 'checkout.p99<200ms', 'errors<1%'
+    /// What has to be met; replaces the file's about the same: 'checkout.p99<200ms', 'errors<1%'
     #[arg(long, value_name = "OBJECTIVE")]
     objective: Vec<Objective>,
     /// After this long an answer is given up, and counts as having taken this long

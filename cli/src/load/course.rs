@@ -42,7 +42,7 @@ impl Course {
     /// The course of `scenario`. The first plateau of a knee is put on the schedule.
     pub(super) fn new(scenario: &Scenario, control: &Control) -> Self {
         let mut course = Self {
-            objectives: scenario.objectives.clone(),
+            objectives: Objective::with_implicit(&scenario.objectives),
             lateness_max_us: us(scenario.bounds.lateness.0),
             settle_s: scenario.settle_seconds(),
             hold_s: scenario.hold_seconds(),

@@ -2,7 +2,8 @@
 //!
 //! Latencies are the corrected ones, over every outcome; time-outs and drops are in at the time-out. `errors` is the
 //! fraction of steps that count against the shop, `availability` the fraction that got an answer in time that is
-//! not a 5xx. Without a step an objective speaks of all of them; `reads` are those that only look, `writes` the others.
+//! not a 5xx. Where no objective speaks of the `errors` or the `availability` of all steps, `availability>=99%` is judged
+//! as well: errors are fast. Without a step an objective speaks of all of them; `reads` are those that only look, `writes` the others.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,7 +73,31 @@ const METRICS: [(&str, Metric); 9] = [
 const UNANSWERED: [Outcome; 5] =
     [Outcome::Refused, Outcome::Broken, Outcome::Timeout, Outcome::ServerError, Outcome::Dropped];
 
+/// What every run has to meet whose objectives leave failures out.
+const IMPLICIT_AVAILABILITY: f64 = 0.99;
+
 impl Objective {
+    /// `given`, and `availability>=99%` when none of them speaks of the failures of all steps: errors are fast.
+    pub(super) fn with_implicit(given: &[Self]) -> Vec<Self> {
+        let mut all = given.to_vec();
+        let is_of_failures = |one: &Self| one.subject == Subject::All && one.metric.is_fraction();
+        if !given.iter().any(is_of_failures) {
+            all.push(Self {
+                text: format!("availability>={}%", IMPLICIT_AVAILABILITY * 100.0),
+                subject: Subject::All,
+                metric: Metric::Availability,
+                comparison: Comparison::AtLeast,
+                limit: IMPLICIT_AVAILABILITY,
+            });
+        }
+        all
+    }
+
+    /// Whether both measure the same of the same steps, so that the one can stand for the other.
+    pub(super) fn is_about_the_same_as(&self, other: &Self) -> bool {
+        (self.subject, self.metric) == (other.subject, other.metric)
+    }
+
     /// Whether `seen` meets it.
     pub(super) fn judge(&self, seen: &Tally) -> ObjectiveResult {
         let value = self.measure(seen);
@@ -251,6 +276,21 @@ mod tests {
         assert_eq!(met("errors<50%", &ends), Some(false));
         assert_eq!(met("availability>=75%", &ends), Some(true));
         assert_eq!(met("availability>75%", &ends), Some(false));
+    }
+
+    #[test]
+    fn fast_errors_pass_no_objective_about_times() {
+        let judged = |given: &[&str]| -> Vec<String> {
+            let given: Vec<Objective> = given.iter().map(|text| text.parse().unwrap()).collect();
+            Objective::with_implicit(&given).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(judged(&["p99<1s"]), ["p99<1s", "availability>=99%"]);
+        assert_eq!(judged(&["checkout.errors<1%"]), ["checkout.errors<1%", "availability>=99%"]);
+        assert_eq!(judged(&["errors<5%"]), ["errors<5%"]);
+        assert_eq!(judged(&["availability>=50%"]), ["availability>=50%"]);
+        let implicit = Objective::with_implicit(&[]).remove(0);
+        assert_eq!(implicit, implicit.to_string().parse().unwrap());
+        assert_eq!(implicit.judge(&seen(&[(Step::Product, Outcome::ServerError, 1)])).met, Some(false));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::collector::{Whole, collect};
 use super::control::Control;
 use super::course::Course;
 use super::journeys::{Choice, Journey};
+use super::objective::Objective;
 use super::preflight::{self, Granted};
 use super::prepare::Preparation;
 use super::record::{
@@ -429,9 +430,10 @@ impl Ending {
         let (steps, _) = total.count(|_| true);
         let is_search = scenario.profile.kind == ProfileKind::Knee;
         // A search goes beyond what can be met on purpose: its plateaus are judged, the whole is not.
-        let objectives = if is_search { &[][..] } else { &scenario.objectives[..] };
+        let objectives = if is_search { Vec::new() } else { Objective::with_implicit(&scenario.objectives) };
         Findings {
             objectives: objectives.iter().map(|objective| objective.judge(total)).collect(),
+            is_asked_nothing: scenario.objectives.is_empty(),
             steps,
             rate_limited: total.count_of(|_| true, &[Outcome::RateLimited]),
             saturated: if is_search { None } else { self.effort(scenario).saturated() },

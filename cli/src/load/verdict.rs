@@ -8,6 +8,8 @@ use crate::failure::Exit;
 pub(super) struct Findings {
     /// Each objective and whether it was met.
     pub(super) objectives: Vec<ObjectiveResult>,
+    /// Whether nobody said what the run has to meet.
+    pub(super) is_asked_nothing: bool,
     /// Steps that ended, of all kinds.
     pub(super) steps: u64,
     /// Of these, answered 429.
@@ -68,6 +70,9 @@ impl Findings {
         if self.steps == 0 {
             found(VerdictWord::Unknown, "nothing was answered: there is no data".to_owned());
         }
+        if self.is_asked_nothing {
+            found(VerdictWord::Unknown, "nothing was asked of it: there is no objective".to_owned());
+        }
         match self.search {
             Some(Searched::Nothing) => {
                 found(VerdictWord::Missed, "no rate that was tried met the objectives".to_owned());
@@ -104,6 +109,9 @@ impl Findings {
         }
         if self.saturated.is_some() {
             hints.push("ask for less, give the generator --workers, or run it on another machine".to_owned());
+        }
+        if self.is_asked_nothing {
+            hints.push("say what it has to meet: `--objective 'p99<200ms'`".to_owned());
         }
         if matches!(self.consistency, Consistency::Broken(_)) {
             hints.push("`shopctl verify` explains each promise".to_owned());
@@ -226,6 +234,7 @@ mod tests {
         let unchecked = Consistency::Unknown("not asked".into());
         assert_eq!(word(&Findings { consistency: unchecked, ..met.clone() }), VerdictWord::Unknown);
         assert_eq!(word(&findings(vec![objective(None)])), VerdictWord::Unknown);
+        assert_eq!(word(&Findings { is_asked_nothing: true, ..met }), VerdictWord::Unknown);
         assert_eq!(word(&findings(vec![objective(Some(false))])), VerdictWord::Missed);
     }
 

@@ -15,7 +15,7 @@ pub struct Flags {
     pub duration: Option<Length>,
     /// What decides journeys and their contents.
     pub seed: Option<u64>,
-    /// Replace the file's.
+    /// Each replaces the file's about the same measure of the same steps, and comes beside the others.
     pub objectives: Vec<Objective>,
     /// After this long an answer is given up.
     pub timeout: Option<Length>,
@@ -45,13 +45,28 @@ impl Scenario {
             }
         }
         self.load.seed = flags.seed.or(self.load.seed);
-        if !flags.objectives.is_empty() {
-            self.objectives.clone_from(&flags.objectives);
-        }
+        self.objectives.retain(|kept| !flags.objectives.iter().any(|flag| flag.is_about_the_same_as(kept)));
+        self.objectives.extend_from_slice(&flags.objectives);
         self.bounds.timeout = flags.timeout.unwrap_or(self.bounds.timeout);
         self.think.mean = flags.think.unwrap_or(self.think.mean);
         self.flash_sale.units = flags.units.unwrap_or(self.flash_sale.units);
         self.bounds.max_connections = flags.connections.or(self.bounds.max_connections);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objective_replaces_only_the_one_about_the_same() {
+        let file = "schema = 1\nabout = \"x\"\nobjectives = [\"p99<200ms\", \"reads.p99<50ms\", \"errors<1%\"]\n\
+                    [load]\nrate = 5\n[mix]\nbrowse = 1\n";
+        let scenario: Scenario = toml::from_str(file).unwrap();
+        let flags = Flags { objectives: vec!["p99<1s".parse().unwrap()], ..Flags::default() };
+        let objectives: Vec<String> =
+            scenario.under(&flags).objectives.iter().map(ToString::to_string).collect();
+        assert_eq!(objectives, ["reads.p99<50ms", "errors<1%", "p99<1s"]);
     }
 }

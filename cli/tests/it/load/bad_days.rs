@@ -68,6 +68,26 @@ fn a_target_that_closes_after_every_answer_is_asked_again_on_another_connection(
     assert_eq!((ran.code, outcomes(&ran)), (0, serde_json::json!({"ok": 80})), "{}", ran.picture());
 }
 
+/// Errors are fast: no objective about times may be all that a run is judged by, and none at all judges nothing.
+#[test]
+fn fast_errors_are_no_pass_whatever_was_asked() {
+    let project = Project::new();
+    let file = probe(STEADY);
+    let judged = |objectives: &str, words: &[&str]| {
+        let url = after_the_first(|| Act::Answer(500, "{}".into()));
+        project.write("mine.toml", &file.replace("objectives = [\"errors<1%\"]\n", objectives));
+        let words = [&["load", "run", "--file", "mine.toml", "--url", &url, "-o", "json"], words].concat();
+        let ran = project.run_words(&words);
+        (ran.code, record(&ran)["verdict"]["reasons"].clone())
+    };
+    let fast = ["--objective", "p99<1m"];
+    let missed = |reason: &str| (14, serde_json::json!([reason]));
+    assert_eq!(judged("objectives = [\"errors<1%\"]\n", &fast), missed("errors<1% was 100 %"));
+    assert_eq!(judged("", &fast), missed("availability>=99% was 0 %"));
+    let (code, reasons) = judged("", &[]);
+    assert_eq!((code, &reasons[0]), (17, &"nothing was asked of it: there is no objective".into()));
+}
+
 #[test]
 fn a_target_that_turns_most_away_is_told_what_to_do() {
     let url = after_the_first(|| Act::Answer(429, "{\"code\":\"rate_limited\"}".into()));

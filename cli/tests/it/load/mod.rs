@@ -14,8 +14,8 @@ use crate::shopctl::{Project, Ran};
 /// test machines are busy; how late it was is not what most tests ask.
 pub(crate) fn probe(load: &str) -> String {
     format!(
-        "schema = 1\nabout = \"one page\"\n[load]\n{load}\n[mix]\nprobe = 1\n[probe]\npath = \"/page\"\n\
-         [bounds]\nlateness = \"1m\"\n"
+        "schema = 1\nabout = \"one page\"\nobjectives = [\"errors<1%\"]\n[load]\n{load}\n[mix]\nprobe = 1\n\
+         [probe]\npath = \"/page\"\n[bounds]\nlateness = \"1m\"\n"
     )
 }
 
