@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::record::{Outcome, Second};
 use super::step::Step;
 use super::tally::{Tally, us};
-use super::worker::{Slice, Told};
+use super::worker::{Leavings, Slice, Told};
 
 /// What all workers counted in a second.
 #[derive(Debug, Default)]
@@ -54,11 +54,13 @@ impl Whole {
 }
 
 /// Reads what `workers` workers tell until all have ended, and hands over each second when it is whole, in order.
+/// Answers what was not brought to an end.
 pub(super) async fn collect(
     told: &mut UnboundedReceiver<Told>,
     workers: usize,
     mut on_second: impl FnMut(Whole),
-) {
+) -> Leavings {
+    let mut leavings = Leavings::default();
     let mut pending: BTreeMap<u64, Whole> = BTreeMap::new();
     let mut alive = workers;
     while alive > 0 {
@@ -68,7 +70,11 @@ pub(super) async fn collect(
                 whole.second = slice.second;
                 whole.add(&slice);
             }
-            Some(Told::Ended) => alive -= 1,
+            Some(Told::Ended(left)) => {
+                alive -= 1;
+                leavings.unfinished += left.unfinished;
+                leavings.panicked += left.panicked;
+            }
             None => break,
         }
         // A second is whole when every worker has told it; one that has ended tells no more.
@@ -79,6 +85,7 @@ pub(super) async fn collect(
         }
     }
     pending.into_values().for_each(on_second);
+    leavings
 }
 
 #[cfg(test)]
@@ -96,16 +103,17 @@ mod tests {
     #[tokio::test]
     async fn seconds_are_whole_and_in_order_whoever_tells_first() {
         let (teller, mut told) = unbounded_channel();
-        for message in
-            [slice(0, 1), slice(1, 10), slice(2, 3), slice(0, 2), slice(1, 20), Told::Ended, Told::Ended]
+        let ended = |unfinished| Told::Ended(Leavings { unfinished, panicked: 1 });
+        for message in [slice(0, 1), slice(1, 10), slice(2, 3), slice(0, 2), slice(1, 20), ended(3), ended(4)]
         {
             teller.send(message).unwrap();
         }
         let mut seen = Vec::new();
-        collect(&mut told, 2, |whole| {
+        let leavings = collect(&mut told, 2, |whole| {
             seen.push((whole.second, whole.tally.journeys.started, whole.in_flight))
         })
         .await;
         assert_eq!(seen, [(0, 3, 2), (1, 30, 2), (2, 3, 1)]);
+        assert_eq!(leavings, Leavings { unfinished: 7, panicked: 2 });
     }
 }

@@ -32,7 +32,7 @@ use super::store::{JOURNAL, RunFolder};
 use super::tally::{Tally, us};
 use super::target::Target;
 use super::verdict::{Consistency, Effort, Findings};
-use super::worker::{self, Brief, JournalState, Model};
+use super::worker::{self, Brief, JournalState, Leavings, Model};
 use crate::failure::Exit;
 
 /// Snapshots that a live view may fall behind before it misses some.
@@ -217,6 +217,8 @@ struct Made {
     lasted_s: f64,
     busy_seconds: usize,
     signal: Option<Exit>,
+    /// Why what was counted is not all that there was, each in a line.
+    incomplete: Vec<String>,
 }
 
 /// Who sees the run while it goes on.
@@ -250,9 +252,10 @@ async fn make(
         lasted_s: 0.0,
         busy_seconds: 0,
         signal: None,
+        incomplete: Vec::new(),
     };
     let mut signal = None;
-    {
+    let leavings = {
         let on_second = |whole: Whole| {
             let mut second = whole.to_record();
             second.server = server.newest();
@@ -272,33 +275,55 @@ async fn make(
         let mut signals = Signals::new()?;
         loop {
             tokio::select! {
-                () = &mut collecting => break,
+                leavings = &mut collecting => break Some(leavings),
                 () = &mut watching => {}
                 came = signals.next() => {
                     // The first is heeded with grace; whoever repeats it does not want to wait.
                     if signal.replace(came).is_some() {
-                        break;
+                        break None;
                     }
                     control.stop();
                 }
             }
         }
-    }
+    };
     drop(snapshots);
     // A view that broke is no reason to lose the run.
     view.map(JoinHandle::join);
-    if threads.iter().all(JoinHandle::is_finished) {
-        for thread in threads {
-            let ended = thread.join().map_err(|_| anyhow::anyhow!("a thread of the generator panicked"))?;
-            ended.context("a thread of the generator could not start its runtime")?;
-        }
-    }
+    made.incomplete = match leavings {
+        Some(leavings) => incomplete(leavings, threads),
+        // Threads that still wait for answers are not waited for.
+        None => vec!["the run was given up before its answers were in".to_owned()],
+    };
     made.signal = signal;
     // A load that was stopped ended then; what came after was waiting for answers.
     let end = control.stopped_at().unwrap_or_else(Instant::now);
     let since = end.saturating_duration_since(brief.origin).as_secs_f64();
     made.lasted_s = control.plan().borrow().schedule.seconds().min(since);
     Ok(made)
+}
+
+/// Why what was counted is not all that there was, each in a line. Waits for `threads`, which have told all they have.
+fn incomplete(leavings: Leavings, threads: Vec<JoinHandle<std::io::Result<()>>>) -> Vec<String> {
+    let mut why = Vec::new();
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                why.push(format!("a thread of the generator could not start its runtime: {error}"));
+            }
+            Err(_) => {
+                why.push("a thread of the generator panicked: its part of the load is missing".to_owned())
+            }
+        }
+    }
+    if leavings.panicked > 0 {
+        why.push(format!("{} tasks of the generator panicked: their load is missing", leavings.panicked));
+    }
+    if leavings.unfinished > 0 {
+        why.push(format!("{} steps had no answer yet when the load was cut off", leavings.unfinished));
+    }
+    why
 }
 
 /// SIGINT and SIGTERM, each with the exit that it means.
@@ -433,6 +458,7 @@ impl Ending {
         let objectives = if is_search { Vec::new() } else { Objective::with_implicit(&scenario.objectives) };
         Findings {
             objectives: objectives.iter().map(|objective| objective.judge(total)).collect(),
+            incomplete: self.made.incomplete.clone(),
             is_asked_nothing: scenario.objectives.is_empty(),
             steps,
             rate_limited: total.count_of(|_| true, &[Outcome::RateLimited]),
@@ -525,5 +551,20 @@ fn machine_facts(workers: usize, granted: &Granted) -> MachineFacts {
         workers,
         descriptors: granted.descriptors,
         source_addresses: granted.sources.len().max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panicked_and_steps_without_an_answer_are_told() {
+        let sound = || std::thread::spawn(|| Ok(()));
+        assert_eq!(incomplete(Leavings::default(), vec![sound()]), Vec::<String>::new());
+        let panics = std::thread::spawn(|| panic!("a worker that is gone"));
+        let why = incomplete(Leavings { unfinished: 3, panicked: 0 }, vec![sound(), panics]);
+        assert_eq!(why.len(), 2, "{why:?}");
+        assert!(why[0].contains("panicked") && why[1].starts_with("3 steps had no answer"), "{why:?}");
     }
 }

@@ -8,6 +8,8 @@ use crate::failure::Exit;
 pub(super) struct Findings {
     /// Each objective and whether it was met.
     pub(super) objectives: Vec<ObjectiveResult>,
+    /// Why what was counted is not all that there was, each in a line.
+    pub(super) incomplete: Vec<String>,
     /// Whether nobody said what the run has to meet.
     pub(super) is_asked_nothing: bool,
     /// Steps that ended, of all kinds.
@@ -67,6 +69,7 @@ impl Findings {
         if let Some(why) = &self.saturated {
             found(VerdictWord::Unknown, why.clone());
         }
+        self.incomplete.iter().for_each(|one| found(VerdictWord::Unknown, one.clone()));
         if self.steps == 0 {
             found(VerdictWord::Unknown, "nothing was answered: there is no data".to_owned());
         }
@@ -234,6 +237,8 @@ mod tests {
         let unchecked = Consistency::Unknown("not asked".into());
         assert_eq!(word(&Findings { consistency: unchecked, ..met.clone() }), VerdictWord::Unknown);
         assert_eq!(word(&findings(vec![objective(None)])), VerdictWord::Unknown);
+        let cut_off = vec!["a step had no answer yet".into()];
+        assert_eq!(word(&Findings { incomplete: cut_off, ..met.clone() }), VerdictWord::Unknown);
         assert_eq!(word(&Findings { is_asked_nothing: true, ..met }), VerdictWord::Unknown);
         assert_eq!(word(&findings(vec![objective(Some(false))])), VerdictWord::Missed);
     }

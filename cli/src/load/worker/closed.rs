@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::chance::{Chance, Stream};
-use super::hands::Hands;
+use super::hands::{Hands, Watched};
 use super::visitor::Visitor;
 use super::{Brief, Model};
 
@@ -25,6 +25,7 @@ pub(super) fn begin(brief: &Rc<Brief>, hands: &Rc<Hands>, worker: usize, users: 
 
 /// One user, from the moment the level of the schedule rises over their number.
 async fn visit(brief: Rc<Brief>, hands: Rc<Hands>, user: u64) {
+    let _watched = Watched(Rc::clone(&hands));
     let mut chance = Chance::new(brief.seed, Stream::User, user);
     #[expect(clippy::cast_precision_loss, reason = "at most a million users")]
     let number = user as f64;
@@ -85,9 +86,7 @@ mod tests {
     use super::super::hands::Setup;
     use super::*;
 
-    /// Ten thousand users are ten thousand of these, beside their connections.
-    #[test]
-    fn a_user_takes_little_memory() {
+    fn brief_and_hands() -> (Rc<Brief>, Rc<Hands>) {
         let (target, host) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), HeaderValue::from_static("x"));
         let brief = Rc::new(Brief {
             target,
@@ -124,7 +123,38 @@ mod tests {
             journal: None,
             journal_state: Arc::clone(&brief.journal_state),
         }));
+        (brief, hands)
+    }
+
+    /// Ten thousand users are ten thousand of these, beside their connections.
+    #[test]
+    fn a_user_takes_little_memory() {
+        let (brief, hands) = brief_and_hands();
         let bytes = size_of_val(&visit(brief, hands, 0));
         assert!(bytes < 4608, "a user takes {bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed_and_one_that_ends_or_is_given_up_is_not() {
+        let (_, hands) = brief_and_hands();
+        let locals = tokio::task::LocalSet::new();
+        for is_sound in [true, false] {
+            let watched = Watched(Rc::clone(&hands));
+            let task = locals.spawn_local(async move {
+                let _watched = watched;
+                tokio::task::yield_now().await;
+                assert!(is_sound, "a user who does not come back");
+            });
+            assert_eq!(locals.run_until(task).await.is_ok(), is_sound);
+        }
+        let watched = Watched(Rc::clone(&hands));
+        let given_up = locals.spawn_local(async move {
+            let _watched = watched;
+            std::future::pending::<()>().await;
+        });
+        locals.run_until(tokio::task::yield_now()).await;
+        given_up.abort();
+        assert!(locals.run_until(given_up).await.is_err());
+        assert_eq!(hands.panicked.get(), 1);
     }
 }

@@ -53,6 +53,8 @@ pub(in super::super) struct Hands {
     pub(super) second: Cell<u64>,
     /// Nothing more is to be started.
     pub(in super::super) is_over: Cell<bool>,
+    /// Tasks that panicked.
+    pub(super) panicked: Cell<u64>,
     /// The newest token of each account.
     bearers: RefCell<Vec<HeaderValue>>,
     journal: RefCell<Option<JournalWriter>>,
@@ -70,6 +72,18 @@ pub(in super::super) struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.open.set(self.open.get().saturating_sub(1));
+    }
+}
+
+/// Notices that the task which holds it panics: nobody waits for the tasks of a worker, and what they would have
+/// done would be missing unseen.
+pub(super) struct Watched(pub(super) Rc<Hands>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.set(self.0.panicked.get() + 1);
+        }
     }
 }
 
@@ -114,6 +128,7 @@ impl Hands {
             in_step: Cell::new(0),
             second: Cell::new(0),
             is_over: Cell::new(false),
+            panicked: Cell::new(0),
             bearers: RefCell::new(bearers),
             journal: RefCell::new(setup.journal),
             journal_state: setup.journal_state,

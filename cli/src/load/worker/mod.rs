@@ -26,7 +26,7 @@ use super::journeys::Choice;
 use super::scenario::{Arrivals, Think};
 use super::supplies::Supplies;
 use super::tally::Tally;
-use hands::{Hands, Setup};
+use hands::{Hands, Setup, Watched};
 pub(super) use journal::JournalState;
 
 /// How often a worker looks whether the load is over.
@@ -75,7 +75,16 @@ pub(super) enum Told {
     /// What it counted in a second.
     Slice(Box<Slice>),
     /// It has ended.
-    Ended,
+    Ended(Leavings),
+}
+
+/// What a worker did not bring to an end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leavings {
+    /// Steps that waited for an answer when the load was cut off: they are in no histogram.
+    pub(super) unfinished: u64,
+    /// Tasks that panicked: users and arrivals that were missing from then on.
+    pub(super) panicked: u64,
 }
 
 /// What a worker counted in a second.
@@ -182,13 +191,20 @@ async fn run(brief: Brief, worker: usize, journal: Option<JournalWriter>, told: 
         hands.is_over.set(hands.is_over.get() || brief.control.is_stopped());
     }
     hands.is_over.set(true);
+    // Nothing starts any more. What waits ends within its time-out, one for the connection and one for the answer, and
+    // is waited for unless somebody is in a hurry.
+    let deadline = Instant::now() + brief.timeout * 2;
+    while hands.in_step.get() > 0 && Instant::now() < deadline && !brief.control.is_stopped() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     slices.abort();
     let last = cut(&brief, &hands, &mut Busy::new());
     // Nobody listens any more when the run was given up.
     if !last.is_empty() {
         told.send(Told::Slice(Box::new(last))).ok();
     }
-    told.send(Told::Ended).ok();
+    let leavings = Leavings { unfinished: hands.in_step.get(), panicked: hands.panicked.get() };
+    told.send(Told::Ended(leavings)).ok();
 }
 
 /// Waits until the schedule is through, or somebody stopped the load.
@@ -213,6 +229,7 @@ async fn until_over(brief: &Brief) {
 
 /// Hands over what was counted at the end of each second.
 async fn tell(brief: Rc<Brief>, hands: Rc<Hands>, told: UnboundedSender<Told>) {
+    let _watched = Watched(Rc::clone(&hands));
     let mut busy = Busy::new();
     loop {
         let end = brief.origin + Duration::from_secs(hands.second.get() + 1);

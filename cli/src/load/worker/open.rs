@@ -8,7 +8,7 @@ use super::super::record::Outcome;
 use super::super::scenario::Arrivals;
 use super::super::tally::End;
 use super::Brief;
-use super::hands::Hands;
+use super::hands::{Hands, Watched};
 use super::visitor::Visitor;
 
 /// Arrivals that are handled without letting a journey do anything, when many are due.
@@ -22,6 +22,7 @@ pub(super) async fn arrive(
     arrivals: Arrivals,
     in_flight_max: u64,
 ) {
+    let _watched = Watched(Rc::clone(&hands));
     let mut stream = ArrivalStream::new(brief.seed, arrivals);
     let mut plan = brief.control.plan();
     let (mut at, mut at_once) = (0.0, 0);
@@ -93,6 +94,7 @@ fn set_out(brief: &Rc<Brief>, hands: &Rc<Hands>, number: u64, intended: Instant,
     hands.in_flight.set(hands.in_flight.get() + 1);
     let hands = Rc::clone(hands);
     tokio::task::spawn_local(async move {
+        let _watched = Watched(Rc::clone(&hands));
         let mut visitor = Visitor::new(Rc::clone(&hands), chance, intended, false);
         visitor.set_out(number);
         let journeyed = journey.make(&mut visitor).await;

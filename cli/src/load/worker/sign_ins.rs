@@ -9,7 +9,7 @@ use super::super::chance::{Chance, Stream};
 use super::super::step::Step;
 use super::super::supplies::bearer;
 use super::Brief;
-use super::hands::Hands;
+use super::hands::{Hands, Watched};
 use super::visitor::Visitor;
 
 /// Numbers of sign-ins, out of the way of those of journeys.
@@ -38,6 +38,7 @@ pub(super) async fn sign_in(brief: Rc<Brief>, hands: Rc<Hands>, worker: usize) {
         let hands = Rc::clone(&hands);
         // A sign-in that is slow does not hold up the next one.
         tokio::task::spawn_local(async move {
+            let _watched = Watched(Rc::clone(&hands));
             let mut visitor = Visitor::new(Rc::clone(&hands), chance, intended, false);
             let body = hands.supplies.accounts[at].sign_in.clone();
             let uri = Uri::from_static("/v1/auth/login");

@@ -2,7 +2,8 @@
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -189,6 +190,30 @@ fn an_interrupted_run_is_judged_and_kept() {
     assert_eq!(record["verdict"]["word"], "pass");
     let path = project.path().join(".shopctl/local/runs").join(record["id"].as_str().expect("an id"));
     assert!(path.join("run.json").is_file());
+}
+
+/// Whoever sees a shop hang and stops the load has seen no pass: what nobody answered is in no histogram.
+#[test]
+fn a_load_that_is_stopped_while_the_shop_hangs_is_no_pass() {
+    let project = Project::new();
+    project.write("probe.toml", &probe("rate = 40\nduration = \"10m\""));
+    let began = OnceLock::new();
+    let url = after_the_first(move || {
+        let since = began.get_or_init(Instant::now).elapsed();
+        if since < Duration::from_secs(3) { fine() } else { Act::Hang(Duration::from_secs(60)) }
+    });
+    let running =
+        Running::begin(&project, &["load", "run", "--file", "probe.toml", "--url", &url, "-o", "ndjson"]);
+    for _ in 0..6 {
+        running.line();
+    }
+    running.signal(Signal::INT);
+    let (code, lines) = running.end();
+    assert_eq!(code, 130, "{lines:?}");
+    let record: Value = serde_json::from_str(lines.last().expect("a record")).expect("json");
+    assert_eq!(record["verdict"]["word"], "unknown");
+    let reason = record["verdict"]["reasons"][0].as_str().expect("a reason");
+    assert!(reason.ends_with("steps had no answer yet when the load was cut off"), "{reason}");
 }
 
 #[test]
