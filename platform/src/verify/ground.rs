@@ -40,6 +40,8 @@ pub struct Beside {
     pub statement: Option<(String, StatementSource)>,
     /// Journals of acknowledged orders.
     pub journals: Vec<PathBuf>,
+    /// Journals that lie beside them and speak of another address, with the address: they are not compared.
+    pub journals_elsewhere: Vec<(PathBuf, String)>,
     /// Log files.
     pub logs: Vec<PathBuf>,
     /// Other texts that were published, by name: metrics, traces.

@@ -227,16 +227,40 @@ impl Iterator for Reader {
     }
 }
 
-/// The journals that load runs against the shop on `url` left in its folder, in the order of the runs. One of a run
-/// against another shop says nothing of this one.
+/// The journals that load runs left in a shop's folder, in the order of the runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfRuns {
+    /// Those of runs against this shop; and those that cannot be read, because they may be.
+    pub own: Vec<PathBuf>,
+    /// Those of runs against other addresses, with the address. It may be another shop, or this one by another name.
+    pub elsewhere: Vec<(PathBuf, String)>,
+}
+
+/// The journals that load runs left in the folder of the shop on `url`. One of a run against another shop says nothing
+/// of this one.
 #[must_use]
-pub fn of_runs(data_dir: &Path, url: &str) -> Vec<PathBuf> {
+pub fn of_runs(data_dir: &Path, url: &str) -> OfRuns {
     let bare = |url: &str| url.trim_end_matches('/').to_owned();
     let runs = std::fs::read_dir(data_dir.join("runs")).into_iter().flatten().flatten();
     let mut journals: Vec<PathBuf> = runs.map(|run| run.path().join("journal.ndjson")).collect();
-    journals.retain(|path| Reader::open(path).is_ok_and(|reader| bare(&reader.head().shop) == bare(url)));
+    // A run that died before its first line promised nothing.
+    journals.retain(|path| std::fs::metadata(path).map_or_else(is_hidden, |about| about.len() > 0));
     journals.sort();
-    journals
+    let mut found = OfRuns::default();
+    for path in journals {
+        match Reader::open(&path) {
+            Ok(reader) if bare(&reader.head().shop) != bare(url) => {
+                found.elsewhere.push((path, bare(&reader.head().shop)));
+            }
+            _ => found.own.push(path),
+        }
+    }
+    found
+}
+
+/// Whether there may be a file that only cannot be looked at.
+fn is_hidden(error: io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
@@ -309,11 +333,16 @@ mod tests {
             std::fs::create_dir_all(&run).unwrap();
             JournalWriter::create(&run.join("journal.ndjson"), &Head::new("run", shop)).unwrap();
         }
-        std::fs::create_dir_all(folder.path().join("runs/d")).unwrap();
+        for (run, text) in [("d", None), ("e", Some("damaged\n")), ("f", Some(""))] {
+            std::fs::create_dir_all(folder.path().join("runs").join(run)).unwrap();
+            if let Some(text) = text {
+                std::fs::write(folder.path().join("runs").join(run).join("journal.ndjson"), text).unwrap();
+            }
+        }
         let found = of_runs(folder.path(), "http://127.0.0.1:8080");
-        let names: Vec<_> =
-            found.iter().map(|path| path.parent().unwrap().file_name().unwrap().to_owned()).collect();
-        assert_eq!(names, ["a", "b"]);
-        assert!(of_runs(&folder.path().join("nowhere"), "http://127.0.0.1:8080").is_empty());
+        let named = |run: &str| folder.path().join("runs").join(run).join("journal.ndjson");
+        assert_eq!(found.own, ["a", "b", "e"].map(named), "what cannot be read may speak of it");
+        assert_eq!(found.elsewhere, [(named("c"), "http://elsewhere".to_owned())]);
+        assert_eq!(of_runs(&folder.path().join("nowhere"), "http://127.0.0.1:8080"), OfRuns::default());
     }
 }

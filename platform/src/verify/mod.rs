@@ -278,7 +278,7 @@ pub const INVARIANTS: &[Invariant] = &[
         id: "V19",
         family: Family::Api,
         title: "no secrets written",
-        promise: "no card number, code, password, token or key in logs, traces, metrics, events or messages",
+        promise: "no card number, code, password, token or key in logs, events, messages, or the metrics and traces at hand",
         things: "rows and lines",
         explain: "shopctl verify --only V19 -o json",
         check: |ground| Box::pin(secrets::v19(ground)),

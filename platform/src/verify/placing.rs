@@ -3,7 +3,7 @@
 //! What was acknowledged only the clients know: a shop that lost an order lost its own memory of it too. So without a
 //! journal of a client's the verdict is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -23,6 +23,15 @@ pub(super) async fn v17(ground: &Ground) -> Result<Tally, StorageError> {
     let mut tally = Tally::default();
     twins(ground, &mut tally).await?;
     dangling(ground, &mut tally).await?;
+    let elsewhere = &ground.beside.journals_elsewhere;
+    if !elsewhere.is_empty() {
+        let shops: BTreeSet<&str> = elsewhere.iter().map(|(_, shop)| shop.as_str()).collect();
+        let shops = shops.into_iter().collect::<Vec<_>>().join(", ");
+        tally.left_out.push(format!(
+            "{} journals of other runs were not compared: they speak of {shops}",
+            elsewhere.len()
+        ));
+    }
     if ground.beside.journals.is_empty() {
         tally.blind(
             "there is no journal of acknowledged orders, and what the shop forgot only a client remembers",

@@ -33,6 +33,8 @@ const TABLES: &[(&str, &str, &[&str])] = &[
 ];
 /// Rows of one query.
 const PAGE: u32 = 2_000;
+/// Words of the names whose secret may be a number. Other numbers under such names count something: `token_epoch`.
+const SECRETS_OF_DIGITS: &[&str] = &["cvv", "cvc", "password", "card_number"];
 /// A line of a log that is longer is searched in pieces of this size.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -65,10 +67,14 @@ pub(super) async fn v19(ground: &Ground) -> Result<Tally, StorageError> {
             search(&mut tally, line, || format!("{name} line {}", number + 1));
         }
     }
-    for name in ["metrics", "traces"] {
-        if !ground.beside.texts.iter().any(|(known, _)| known == name) {
-            tally.left_out.push(format!("{name} were not searched: only a running shop has them"));
-        }
+    let is_missing = |name: &str| !ground.beside.texts.iter().any(|(known, _)| known == name);
+    if is_missing("metrics") && ground.live {
+        tally.blind("the metrics of the running shop were not searched: they could not be read");
+    } else if is_missing("metrics") {
+        tally.left_out.push("metrics were not searched: only a running shop has them".to_owned());
+    }
+    if is_missing("traces") {
+        tally.left_out.push("traces were not searched: only the operations page has them".to_owned());
     }
     if ground.beside.logs.is_empty() {
         tally.blind("there are no logs to search: they are part of what must hold no secret");
@@ -169,8 +175,41 @@ fn search_patterns(tally: &mut Tally, text: &str, place: impl Fn() -> String) {
     }
 }
 
-/// The names of JSON fields in `text` that speak of a secret and hold text that is not redacted.
-fn secret_fields(text: &str) -> Vec<&str> {
+/// The names of JSON fields in `text` that speak of a secret and hold one that is not redacted; also in JSON that is the
+/// text of a field.
+fn secret_fields(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in fields(text) {
+        if redaction::is_secret_name(name) && is_secret_value(name, value) {
+            found.push(name.to_owned());
+        }
+        if value.starts_with('"')
+            && value.contains("\\\"")
+            && let Ok(inner) = serde_json::from_str::<String>(value)
+        {
+            let inner = fields(&inner)
+                .into_iter()
+                .filter(|(name, value)| redaction::is_secret_name(name) && is_secret_value(name, value))
+                .map(|(name, _)| name.to_owned());
+            found.extend(inner);
+        }
+    }
+    found
+}
+
+/// Whether the value of a field that speaks of a secret is one: text, or digits where a secret has digits.
+fn is_secret_value(name: &str, value: &str) -> bool {
+    match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
+        Some(text) => !text.is_empty() && text != REDACTED,
+        None => {
+            let name = name.to_ascii_lowercase();
+            SECRETS_OF_DIGITS.iter().any(|word| name.contains(word))
+        }
+    }
+}
+
+/// The JSON fields in `text` that hold text, in its quotes, or digits.
+fn fields(text: &str) -> Vec<(&str, &str)> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
@@ -185,15 +224,17 @@ fn secret_fields(text: &str) -> Vec<&str> {
         let value = colon + 1;
         let value = value + bytes[value..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         at = value;
-        if bytes.get(value) != Some(&b'"') || !redaction::is_secret_name(name) {
-            continue;
+        match bytes.get(value) {
+            Some(b'"') => {
+                let Some(value_end) = string_end(bytes, value + 1) else { break };
+                at = value_end + 1;
+            }
+            Some(byte) if byte.is_ascii_digit() => {
+                at += bytes[value..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            }
+            _ => continue,
         }
-        let Some(value_end) = string_end(bytes, value + 1) else { break };
-        at = value_end + 1;
-        let value = &text[value + 1..value_end];
-        if !value.is_empty() && value != REDACTED {
-            found.push(name);
-        }
+        found.push((name, &text[value..at]));
     }
     found
 }
@@ -223,13 +264,16 @@ mod tests {
     fn a_field_that_is_named_like_a_secret_must_not_hold_one() {
         assert_eq!(secret_fields(r#"{"password":"hunter2","n":1}"#), ["password"]);
         assert_eq!(secret_fields(r#"{"card": {"cvv" : "123"}, "a\"b":"x"}"#), ["cvv"]);
+        assert_eq!(secret_fields(r#"{"cvv":123,"n":1}"#), ["cvv"]);
+        assert_eq!(secret_fields(r#"{"body":"{\"card\":{\"cvc\":\"123\"}}"}"#), ["cvc"]);
         for clean in [
             r#"{"password":"[redacted]"}"#,
             r#"{"token_epoch":3,"token":""}"#,
+            r#"{"body":"{\"password\":\"[redacted]\"}"}"#,
             r#"{"reason":"the \"password\": field is empty"}"#,
             "no json \" at all",
         ] {
-            assert_eq!(secret_fields(clean), Vec::<&str>::new(), "{clean}");
+            assert_eq!(secret_fields(clean), Vec::<String>::new(), "{clean}");
         }
     }
 

@@ -48,18 +48,20 @@ impl Evidence {
         };
         let theirs = holder.as_ref().filter(|_| !names_database);
         let engine = engine(settings, theirs)?;
-        // A database that others can reach may have a writer that this folder knows nothing of.
-        let live = is_held || (names_database && matches!(engine, EngineConfig::Postgres { .. }));
+        let live = is_held || is_reachable(&engine, theirs);
         let running = holder.as_ref().filter(|_| is_held);
         let mut beside = Beside {
             statement: statement(&data_dir, running),
             journals: journals.to_vec(),
+            journals_elsewhere: Vec::new(),
             logs: logs(&data_dir, holder.as_ref()),
             texts: Vec::new(),
         };
         if let Some(url) = theirs.and_then(|holder| holder.url.as_deref()) {
-            let own = journal::of_runs(&data_dir, url);
-            beside.journals.extend(own.into_iter().filter(|path| !journals.contains(path)));
+            let of_runs = journal::of_runs(&data_dir, url);
+            beside.journals.extend(of_runs.own.into_iter().filter(|path| !journals.contains(path)));
+            beside.journals_elsewhere = of_runs.elsewhere;
+            beside.journals_elsewhere.retain(|(path, _)| !journals.contains(path));
         }
         if let Some(url) = running.and_then(|holder| holder.url.as_deref())
             && let Ok(reply) = wire::get(url, "/metrics", PATIENCE).await
@@ -69,6 +71,13 @@ impl Evidence {
         }
         Ok(Self { engine, live, data_dir, beside })
     }
+}
+
+/// A database that others can reach may have a writer that this folder knows nothing of, however it was named. Only the
+/// one that the folder's own shop started for itself ended with that shop.
+fn is_reachable(engine: &EngineConfig, holder: Option<&Holder>) -> bool {
+    let is_own = holder.is_some_and(|holder| holder.database_url.is_some());
+    matches!(engine, EngineConfig::Postgres { .. }) && !is_own
 }
 
 fn engine(settings: &Settings, holder: Option<&Holder>) -> Result<EngineConfig, Failure> {
@@ -132,6 +141,15 @@ fn control_token(data_dir: &Path) -> Option<String> {
 fn logs(data_dir: &Path, holder: Option<&Holder>) -> Vec<PathBuf> {
     let mut logs = vec![data_dir.join("shop.log")];
     logs.extend(holder.map(|holder| holder.log.clone()).filter(|log| *log != logs[0]));
+    // What was turned over is a log too: the writer keeps one older file.
+    let mut logs: Vec<PathBuf> = logs
+        .into_iter()
+        .flat_map(|log| {
+            let mut older = log.clone().into_os_string();
+            older.push(".1");
+            [log, PathBuf::from(older)]
+        })
+        .collect();
     logs.retain(|log| log.is_file());
     logs
 }
@@ -145,5 +163,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(statement(folder.path(), None).is_none());
         assert!(logs(folder.path(), None).is_empty());
+    }
+
+    #[test]
+    fn only_a_database_of_the_folders_own_has_ended_with_its_shop() {
+        let holder = |database_url: Option<&str>| Holder {
+            pid: 1,
+            url: None,
+            fakepay_url: None,
+            started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            version: "0".to_owned(),
+            engine: "postgres".to_owned(),
+            database_url: database_url.map(str::to_owned),
+            log: PathBuf::from("shop.log"),
+        };
+        let postgres =
+            EngineConfig::Postgres { url: "postgres://db/shop".to_owned(), connections_max: CONNECTIONS_MAX };
+        assert!(is_reachable(&postgres, None), "named by a file or a variable, with no shop in the folder");
+        assert!(is_reachable(&postgres, Some(&holder(None))), "others may write where this shop wrote");
+        assert!(!is_reachable(&postgres, Some(&holder(Some("postgres://localhost/shop")))));
+        assert!(!is_reachable(&EngineConfig::Sqlite { path: PathBuf::from("shop.db") }, None));
+    }
+
+    #[test]
+    fn a_log_that_was_turned_over_is_read_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |name: &str| folder.path().join(name);
+        for name in ["shop.log", "shop.log.1"] {
+            std::fs::write(named(name), "{}\n").unwrap();
+        }
+        assert_eq!(logs(folder.path(), None), [named("shop.log"), named("shop.log.1")]);
     }
 }

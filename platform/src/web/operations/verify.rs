@@ -147,10 +147,12 @@ fn beside(capabilities: &Capabilities) -> Beside {
     let telemetry = &capabilities.telemetry;
     let folder = config.data_dir.join("fakepay");
     let journals = config.notification.shop_url.as_deref().map(|url| journal::of_runs(&config.data_dir, url));
+    let journals = journals.unwrap_or_default();
     let log = config.telemetry.log_file.clone().filter(|log| log.is_file());
     Beside {
         statement: folder.is_dir().then(|| ("the sandbox's journal".to_owned(), written(folder))),
-        journals: journals.unwrap_or_default(),
+        journals: journals.own,
+        journals_elsewhere: journals.elsewhere,
         logs: log.into_iter().collect(),
         texts: vec![
             ("metrics".to_owned(), telemetry.metrics_text()),

@@ -39,7 +39,9 @@ async fn a_shop_that_is_being_written_to_is_not_accused() {
     let is_done = AtomicBool::new(false);
     let verifier = verifier(&shop).await;
     let mut buyer = Buyer::new(&shop);
-    let options = Options { beside: beside(shop.folder()), ..Options::default() };
+    let mut options = Options { beside: beside(shop.folder()), ..Options::default() };
+    options.beside.texts.push(("metrics".to_owned(), "orders_total 0\n".to_owned()));
+    let options = options;
     let buying = async {
         for round in 0..40 {
             let method = if round % 5 == 4 { "pm_card_visa_chargeDeclined" } else { "pm_card_visa" };
@@ -64,6 +66,9 @@ async fn a_shop_that_is_being_written_to_is_not_accused() {
     let report = verifier.run(&options, |_| {}).await.expect("a report");
     assert_eq!(complaints(&report), Vec::<String>::new());
     assert_eq!(report.outcome("V17").expect("asked").counts["acknowledged"], 32);
+    let unread = Options { beside: beside(shop.folder()), only: vec!["V19"], ..Options::default() };
+    let report = verifier.run(&unread, |_| {}).await.expect("a report");
+    assert_eq!(report.verdict, Verdict::Unknown, "metrics that were not read may hold anything");
 }
 
 /// The data, written to as soon as it was looked at: what is under way looks so.
@@ -181,6 +186,18 @@ async fn a_torn_journal_and_missing_evidence_are_told() {
         (v17.verdict, v17.counts["torn lines"], v17.counts["acknowledged"]),
         (Verdict::True, 1, orders)
     );
+
+    let damaged = folder.join("damaged.ndjson");
+    std::fs::write(&damaged, "damaged\n").expect("written");
+    let mut handed = beside(folder);
+    handed.journals.push(damaged);
+    handed.journals_elsewhere.push((folder.join("other.ndjson"), "http://localhost:1".to_owned()));
+    let blind = at_rest(&story.engine, handed.clone()).await.expect("a report");
+    assert_eq!(blind.ids(Verdict::Unknown), ["V17"], "{:?}", complaints(&blind));
+    handed.journals.pop();
+    let told = at_rest(&story.engine, handed).await.expect("a report").outcome("V17").cloned();
+    let told = told.map(|v17| (v17.verdict, v17.why.unwrap_or_default())).expect("asked");
+    assert!(told.0 == Verdict::True && told.1.ends_with("they speak of http://localhost:1"), "{told:?}");
 
     let bare = at_rest(&story.engine, platform::verify::Beside::default()).await.expect("a report");
     assert_eq!(bare.ids(Verdict::Unknown), ["V9", "V17", "V19"], "what cannot be seen is not well");
