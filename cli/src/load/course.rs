@@ -20,6 +20,8 @@ const HALVINGS_MAX: u32 = 6;
 pub(super) struct Course {
     objectives: Vec<Objective>,
     lateness_max_us: u64,
+    /// After this long an answer is given up.
+    timeout_s: f64,
     settle_s: f64,
     hold_s: f64,
     plateaus: Vec<Plateau>,
@@ -44,6 +46,7 @@ impl Course {
         let mut course = Self {
             objectives: Objective::with_implicit(&scenario.objectives),
             lateness_max_us: us(scenario.bounds.lateness.0),
+            timeout_s: scenario.bounds.timeout.0.as_secs_f64(),
             settle_s: scenario.settle_seconds(),
             hold_s: scenario.hold_seconds(),
             plateaus: Vec::new(),
@@ -71,11 +74,19 @@ impl Course {
     pub(super) fn second(&mut self, second: &Second, tally: &Tally, control: &Control) {
         #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
         let at = second.at_s as f64;
+        let is_search = self.search.is_some();
         let Some(window) = &mut self.window else { return };
-        if at + 0.5 > window.from_s && at + 0.5 < window.to_s {
+        // Nothing arrives after a plateau of a search before it is judged, so what ends then belongs to it.
+        if at + 0.5 > window.from_s && (is_search || at + 0.5 < window.to_s) {
             window.tally.merge(tally);
         }
         if at + 1.5 < window.to_s {
+            return;
+        }
+        // What was meant for its last moment has ended, or timed out, a time-out later: without it a rate at which the
+        // shop hangs would look good. The second more is the one that counts the last of them.
+        let is_owed = second.in_flight > 0 && at < window.to_s + self.timeout_s;
+        if is_search && is_owed {
             return;
         }
         let Some(window) = self.window.take() else { return };
@@ -140,16 +151,21 @@ impl Course {
         let (count, errors) = tally.count(|_| true);
         let journeys = &tally.journeys;
         let mut why = Vec::new();
+        let mut unmeasured = Vec::new();
         for result in self.objectives.iter().map(|objective| objective.judge(tally)) {
-            if result.met == Some(false) {
-                why.push(format!("{}: {}", result.objective, result.seen.unwrap_or_default()));
+            match result.met {
+                Some(true) => {}
+                Some(false) => why.push(format!("{}: {}", result.objective, result.seen.unwrap_or_default())),
+                None => unmeasured.push(format!("{}: no such step ended", result.objective)),
             }
         }
         let dropped = journeys.dropped as f64 / journeys.asked.max(1) as f64;
         if dropped > DROPPED_MAX {
             why.push(format!("{:.2} % of the arrivals were dropped", dropped * 100.0));
         }
-        let mut met = Some(why.is_empty());
+        // What was missed is known, whatever could not be measured; what could not be measured is not met.
+        let mut met = if why.is_empty() && !unmeasured.is_empty() { None } else { Some(why.is_empty()) };
+        why.append(&mut unmeasured);
         let lateness_us = us(tally.lateness.quantile(0.99));
         if lateness_us > self.lateness_max_us {
             why.push(format!("the generator was {:.1} ms late (p99)", lateness_us as f64 / 1000.0));
@@ -213,7 +229,67 @@ impl Knee {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::collector::Whole;
+    use super::super::record::Outcome;
+    use super::super::step::Step;
+    use super::super::tally::End;
     use super::*;
+
+    /// A search whose first plateau is measured from second 1 to second 3, with a time-out of 2 s.
+    fn begun(objectives: &str) -> (Course, Control, u64) {
+        let file = format!(
+            "schema = 1\nabout = \"x\"\nobjectives = [{objectives}]\n[load]\nrate = 10\n[mix]\nprobe = 1\n\
+             [probe]\npath = \"/\"\n[profile]\nkind = \"knee\"\nsettle = \"1s\"\nhold = \"2s\"\n[bounds]\ntimeout = \"2s\"\n"
+        );
+        let scenario = Scenario::read("x", &file).unwrap();
+        let control = Control::new(scenario.schedule(), true);
+        (Course::new(&scenario, &control), control, 0)
+    }
+
+    /// Hands over the next second, in which ten pages ended with `outcome` and `in_flight` are still owed.
+    fn pass(begun: &mut (Course, Control, u64), outcome: Outcome, in_flight: u64) {
+        let mut tally = Tally::default();
+        for _ in 0..10 {
+            let response = Duration::from_millis(2);
+            tally.end(End { step: Step::Probe, outcome, service: None, response, lag: Duration::ZERO });
+        }
+        let (course, control, at_s) = begun;
+        let mut whole = Whole::default();
+        (whole.second, whole.in_flight) = (*at_s, in_flight);
+        course.second(&whole.to_record(), &tally, control);
+        *at_s += 1;
+    }
+
+    #[test]
+    fn a_plateau_is_judged_when_all_that_was_meant_for_it_has_ended() {
+        let mut hangs = begun("\"errors<1%\"");
+        for (outcome, in_flight) in [(Outcome::Ok, 0), (Outcome::Ok, 9), (Outcome::Ok, 10), (Outcome::Ok, 10)]
+        {
+            pass(&mut hangs, outcome, in_flight);
+        }
+        assert!(hangs.0.plateaus.is_empty(), "answers are owed");
+        pass(&mut hangs, Outcome::Timeout, 0);
+        assert_eq!(hangs.0.plateaus[0].met, Some(false), "{:?}", hangs.0.plateaus);
+
+        let mut waits_no_longer_than_a_time_out = begun("\"errors<1%\"");
+        (0..6).for_each(|_| pass(&mut waits_no_longer_than_a_time_out, Outcome::Ok, 10));
+        assert_eq!(waits_no_longer_than_a_time_out.0.plateaus.len(), 1);
+
+        let mut fine = begun("\"errors<1%\"");
+        (0..3).for_each(|_| pass(&mut fine, Outcome::Ok, 0));
+        assert_eq!(fine.0.plateaus[0].met, Some(true));
+    }
+
+    #[test]
+    fn an_objective_that_could_not_be_measured_is_not_met() {
+        let mut rare = begun("\"checkout.p99<1s\"");
+        (0..3).for_each(|_| pass(&mut rare, Outcome::Ok, 0));
+        assert_eq!(rare.0.plateaus[0].met, None);
+        assert_eq!(rare.0.plateaus[0].why, ["checkout.p99<1s: no such step ended"]);
+        assert_eq!(rare.0.searched(), Some(Searched::Unjudged));
+    }
 
     /// Searches where everything up to `edge` is good: the rates that were tried, and what was found.
     fn search(first: f64, at_most: f64, edge: f64) -> (Vec<f64>, Option<f64>) {
