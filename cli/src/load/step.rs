@@ -1,7 +1,7 @@
 //! The steps that journeys are made of: one request each, measured under one name.
 //!
 //! # Adding one
-//! A variant, and its line in [`Step::row`].
+//! A variant, and its line in `Step::row`.
 
 use super::record::Outcome;
 

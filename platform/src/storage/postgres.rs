@@ -1,5 +1,5 @@
 //! PostgreSQL: two small pools, prepared statements, and a batch as one call of a function that holds its statements
-//! ([`routines`]). A batch that does not fit into a function goes in two flights: `BEGIN` and every statement go out
+//! (`routines`). A batch that does not fit into a function goes in two flights: `BEGIN` and every statement go out
 //! without waiting for each other; `COMMIT` or `ROLLBACK` follows once the row counts are known. So does a batch whose
 //! call ended at a constraint: only then does the server say which statement it was.
 //!
