@@ -16,7 +16,7 @@ pub mod routes;
 pub mod tokens;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -52,6 +52,8 @@ const WITHOUT_TOKEN: &str = "/v1/auth";
 const WITH_PASS: &str = "/v1/admin/";
 /// A body that is too large is still read, up to here, so that its sender hears why it was refused.
 const BYTES_PASSED_OVER_MAX: u64 = 1024 * 1024;
+/// How long such a sender may take.
+const PASSING_OVER_MAX: Duration = Duration::from_secs(2);
 
 /// The gateway, before its pages are known.
 #[derive(Clone)]
@@ -374,7 +376,8 @@ async fn bounded_body(request: Request) -> Result<Request, Problem> {
         Some(size) => {
             if size <= BYTES_PASSED_OVER_MAX {
                 // A client that is still sending when the connection closes never sees the answer.
-                pass_over(request.into_body()).await;
+                // One that announces a body and sends none gets it all the same, a little later.
+                tokio::time::timeout(PASSING_OVER_MAX, pass_over(request.into_body())).await.ok();
             }
             Err(Problem::new(Code::BodyTooLarge, format!("the body may have at most {BODY_BYTES_MAX} bytes")))
         }
