@@ -32,6 +32,8 @@ pub struct Capabilities {
     pub endpoints: Arc<HashMap<&'static str, Endpoint>>,
     /// Where the payment provider answers: known once the sandbox listens, or from the configuration.
     pub provider_url: Arc<str>,
+    /// Where the sandbox takes orders about how to misbehave: it answers there also while it refuses the shop.
+    pub control_url: Arc<str>,
 }
 
 impl Capabilities {

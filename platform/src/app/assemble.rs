@@ -40,6 +40,7 @@ pub(super) struct Ground {
     pub(super) db: Db,
     pub(super) telemetry: Telemetry,
     pub(super) provider_url: Arc<str>,
+    pub(super) control_url: Arc<str>,
 }
 
 /// The services of this process on their capabilities.
@@ -60,7 +61,7 @@ impl Assembly {
         local: Vec<Service>,
         peers: &HashMap<String, Addresses>,
     ) -> anyhow::Result<Self> {
-        let Ground { env, config, secrets, db, telemetry, provider_url } = ground;
+        let Ground { env, config, secrets, db, telemetry, provider_url, control_url } = ground;
         let http = HttpClient::new(Duration::from_secs(1));
         let keyring = secrets.keyring()?;
         let endpoints = SERVICES.iter().map(|service| {
@@ -85,6 +86,7 @@ impl Assembly {
             telemetry,
             endpoints,
             provider_url,
+            control_url,
             env,
         };
         Ok(Self { capabilities, local, routers: Vec::new(), openapi: Vec::new(), jobs: Vec::new() })

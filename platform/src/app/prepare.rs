@@ -54,6 +54,7 @@ pub async fn prepare(
         db: db.clone(),
         telemetry,
         provider_url: "http://127.0.0.1:0".into(),
+        control_url: "http://127.0.0.1:0".into(),
     };
     let mut assembly =
         Assembly::new(ground, SERVICES.to_vec(), &HashMap::new()).map_err(StartError::Mount)?;

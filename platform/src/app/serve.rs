@@ -169,6 +169,7 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
         db,
         telemetry,
         provider_url: provider_url.as_str().into(),
+        control_url: provider_url.as_str().into(),
     };
     let mut assembly = Assembly::new(ground, local, &options.peers).map_err(StartError::Mount)?;
     assembly.mount().await.map_err(StartError::Mount)?;

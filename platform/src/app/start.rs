@@ -158,17 +158,27 @@ pub async fn up(
 
     let mut shop = RunningShop::new(telemetry.clone());
     let mut provider_url = config.payment.provider_url.clone();
+    let mut control_url = provider_url.clone();
     if provider_url.is_empty() {
         progress(Progress::Sandbox);
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let fakepay = start_sandbox(&config, &secrets, &env, anywhere, Some(webhook_url(&url))).await?;
         provider_url = fakepay.own_url();
+        control_url = fakepay.url();
         shop.sandbox = Some(Sandbox::at(&fakepay.url(), &secrets));
         shop.fakepay = Some(fakepay);
     }
 
     progress(Progress::Mounting);
-    let ground = Ground { env, config, secrets, db, telemetry, provider_url: provider_url.as_str().into() };
+    let ground = Ground {
+        env,
+        config,
+        secrets,
+        db,
+        telemetry,
+        provider_url: provider_url.as_str().into(),
+        control_url: control_url.as_str().into(),
+    };
     let mut assembly =
         Assembly::new(ground, SERVICES.to_vec(), &HashMap::new()).map_err(StartError::Mount)?;
     assembly.mount().await.map_err(StartError::Mount)?;

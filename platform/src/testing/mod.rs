@@ -75,6 +75,7 @@ pub async fn capabilities_on(env: Env, mut config: ShopConfig, db: Db, services:
         telemetry: Telemetry::new(),
         endpoints: Arc::new(endpoints),
         provider_url: "http://127.0.0.1:1".into(),
+        control_url: "http://127.0.0.1:1".into(),
         config: Arc::new(config),
         env,
     }

@@ -190,7 +190,7 @@ async fn switchboard(visit: &Visit, method: Method, body: Option<&Value>) -> Res
     let away = |detail: String| Problem::new(Code::Unavailable, detail);
     let request = Request::builder()
         .method(method)
-        .uri(format!("{}/control/faults", capabilities.provider_url))
+        .uri(format!("{}/control/faults", capabilities.control_url))
         .header("authorization", format!("Bearer {}", capabilities.secrets.provider_control.expose()))
         .header("content-type", "application/json")
         .body(Full::new(body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()))))
