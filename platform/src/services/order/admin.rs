@@ -94,10 +94,13 @@ pub(super) async fn one(
 ) -> Answer<AdminOrder> {
     staff.with_any(SEES)?;
     let owned = views::one(&orders.db, id).await?.ok_or_else(|| Problem::not_found("order"))?;
+    // The order may have moved since it was read: what it does not show yet is left for the next look.
+    let mut events = views::events(&orders.db, id, 0).await?;
+    events.retain(|event| event.seq <= owned.version);
     Ok(Json(AdminOrder {
         order: owned.order,
         user_id: owned.user_id,
-        events: views::events(&orders.db, id, 0).await?,
+        events,
         sagas: sagas_of(&orders, id).await?,
     }))
 }

@@ -14,6 +14,8 @@ use crate::vocabulary::{Currency, Money, OrderId, UserId};
 pub(super) struct Owned {
     pub(super) order: Order,
     pub(super) user_id: Option<UserId>,
+    /// The number of the last event that [`Self::order`] shows.
+    pub(super) version: i64,
 }
 
 /// Which orders a list shows.
@@ -108,6 +110,7 @@ fn order(row: &Row, lines: &[Row]) -> Result<Owned, StorageError> {
         .map_err(|error| StorageError::Invalid(format!("a stored address cannot be read: {error}")))?;
     Ok(Owned {
         user_id: row.get("user_id")?,
+        version: row.get("version")?,
         order: Order {
             id: row.get("id")?,
             number: row.get("number")?,
