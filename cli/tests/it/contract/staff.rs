@@ -10,7 +10,8 @@ pub(super) async fn an_order_goes_its_way(world: &World) {
     let placed = world.place(&order_of(&cart), &world.fresh("way"), &[]).await;
     // A replica whose breaker is still open from an outage before queues the payment for a moment.
     assert!([201, 202].contains(&placed.status.as_u16()), "{}", placed.body);
-    let path = format!("/v1/admin/orders/{}", placed.text("id"));
+    let id = placed.text("id");
+    let path = format!("/v1/admin/orders/{id}");
     let seen = world.until(&world.staff, &path, |answer| answer.body["status"] == "confirmed").await;
     assert!(seen.body["events"].is_array(), "{}", seen.body);
     world
