@@ -36,6 +36,14 @@ pub(super) enum Scarcity {
     Scarce,
 }
 
+/// A look at a product, the popular ones more often.
+pub(super) async fn product(visitor: &mut Visitor) -> Result<(), BrokenOff> {
+    let hands = std::rc::Rc::clone(&visitor.hands);
+    let products = &hands.supplies.products;
+    let place = visitor.chance.popular_place(products.len());
+    visitor.look(Step::Product, products.get(place).ok_or(BrokenOff)?).await.map(drop)
+}
+
 /// A new cart: its id.
 pub(super) async fn new_cart(visitor: &mut Visitor) -> Result<String, BrokenOff> {
     let answer = visitor.act(Step::Cart, Method::POST, Uri::from_static("/v1/carts"), EMPTY).await?;

@@ -1,14 +1,12 @@
 //! A cart that is filled and left, as most are.
 
-use super::super::step::Step;
 use super::super::worker::visitor::{BrokenOff, Journeyed, Visitor};
 use super::buying;
 
 pub(super) async fn make(visitor: &mut Visitor) -> Journeyed {
     let hands = std::rc::Rc::clone(&visitor.hands);
     let supplies = &hands.supplies;
-    let product = visitor.chance.popular_place(supplies.products.len());
-    visitor.look(Step::Product, supplies.products.get(product).ok_or(BrokenOff)?).await?;
+    buying::product(visitor).await?;
     let cart = buying::new_cart(visitor).await?;
     for _ in 0..=visitor.chance.place(2) {
         let sku = visitor.chance.popular_place(supplies.skus.len());

@@ -15,8 +15,7 @@ pub(super) async fn make(visitor: &mut Visitor) -> Journeyed {
     visitor.account = Some(visitor.chance.place(supplies.accounts.len()));
     visitor.look_signed_in(Step::Account, &Uri::from_static("/v1/me")).await?;
     visitor.look_signed_in(Step::Orders, &Uri::from_static("/v1/orders?limit=10")).await?;
-    let product = visitor.chance.popular_place(supplies.products.len());
-    visitor.look(Step::Product, supplies.products.get(product).ok_or(BrokenOff)?).await?;
+    buying::product(visitor).await?;
     if visitor.chance.place(3) > 0 {
         return Ok(());
     }
