@@ -3,6 +3,8 @@
 mod reports;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -16,11 +18,12 @@ use crate::failure::{Exit, Failure};
 use crate::load::length::Length;
 use crate::load::lines;
 use crate::load::objective::Objective;
-use crate::load::record::Snapshot;
-use crate::load::run::{Order, Ran, Verified, Verify, run as make_run};
+use crate::load::run::{Live, Order, Ran, Verified, Verify, run as make_run};
 use crate::load::scenario::{Flags, SCENARIOS, Scenario, find};
+use crate::load::snapshot::Snapshot;
 use crate::load::target::Target;
-use crate::output::{Body, Format, Report, Table};
+use crate::load::view::{self, Levers, State};
+use crate::output::{Body, Format, Report, Screen, Table};
 use crate::targets::local::evidence::Evidence;
 use crate::targets::operator;
 
@@ -172,7 +175,21 @@ fn load(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
         .as_deref()
         .map(|folder| -> Box<Verify<'_>> { Box::new(move |journal: &Path| ask(journal, folder)) });
     let say = |line: &str| printer.say(line);
-    let show = |snapshot: &Snapshot| show(snapshot, context);
+    // A view closes itself at the end of the load; this is for all that may go wrong before.
+    let screen = Arc::new(Screen::new(printer.terminal().color_err));
+    let _closing = screen.closing();
+    let has_view =
+        printer.format() == Format::Text && printer.is_talkative() && printer.terminal().has_screen;
+    let view = has_view.then(|| -> Box<dyn FnOnce(Live) -> JoinHandle<()>> {
+        let state = State::new(&name, &target.url, Levers::of(&scenario));
+        let screen = Arc::clone(&screen);
+        Box::new(move |live| view::watch(live, state, screen))
+    });
+    let show = |snapshot: &Snapshot| {
+        if !screen.is_open() {
+            show(snapshot, context);
+        }
+    };
     let order = Order {
         scenario,
         name,
@@ -183,7 +200,7 @@ fn load(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
         env: &context.env,
         say: &say,
         show: &show,
-        view: None,
+        view,
         verify,
     };
     let ran = context.runtime()?.block_on(make_run(order))?;

@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::objective::Objective;
-use super::record::{Plateau, Second};
+use super::record::{ObjectiveResult, Plateau, Second};
 use super::scenario::{ProfileKind, Scenario};
 use super::schedule::Piece;
 use super::tally::{Tally, us};
@@ -100,6 +100,18 @@ impl Course {
             Some(rate) => self.put_on(control, at + 1.0, rate),
             None => control.finish(),
         }
+    }
+
+    /// Each objective and whether `total` meets it. A search goes beyond what can be met on purpose: its plateaus are
+    /// judged, the whole is not.
+    pub(super) fn judge_all(&self, total: &Tally) -> Vec<ObjectiveResult> {
+        let objectives = if self.search.is_some() { &[] } else { self.objectives.as_slice() };
+        objectives.iter().map(|objective| objective.judge(total)).collect()
+    }
+
+    /// The plateaus that are judged.
+    pub(super) fn plateaus(&self) -> &[Plateau] {
+        &self.plateaus
     }
 
     /// What a search has come to; absent when nothing is searched.

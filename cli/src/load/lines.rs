@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::record::{Outcome, RunRecord, Snapshot, VerdictWord};
+use super::record::{Outcome, RunRecord, VerdictWord};
+use super::snapshot::Snapshot;
 use super::verdict::told_errors;
 use crate::output::{Body, Paint, Report, Table};
 
@@ -117,6 +118,9 @@ pub(super) fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     if let Some(expected) = record.outcomes.get(&Outcome::Expected) {
         facts.push(("expected", format!("{expected} refusals that were right: sold out, or declined")));
     }
+    if record.was_changed {
+        facts.push(("by hand", "somebody paused the load or changed how much there was".to_owned()));
+    }
     facts.push((
         "generator",
         format!("late by {} (p99), {} threads", told(record.lateness.quantile(0.99)), record.machine.workers),
@@ -219,7 +223,8 @@ pub(super) fn ms(us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::record::{Second, SoFar, StepSecond};
+    use crate::load::record::{Second, StepSecond};
+    use crate::load::snapshot::SoFar;
 
     #[test]
     fn a_second_fits_in_a_line() {

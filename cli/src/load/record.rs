@@ -1,8 +1,8 @@
 //! What a run was and what came of it: the one document that every report is made from.
 //!
-//! [`RunRecord`] is written at the end of a run, [`Snapshot`] is its life second by second. Both are made of the
-//! same types. Fields are only ever added; what a reader does not know it skips. Times in the names of fields
-//! are whole microseconds (`_us`) or seconds (`_s`); percentiles are *corrected* for coordinated omission unless
+//! [`RunRecord`] is written at the end of a run, [`Snapshot`](super::snapshot::Snapshot) is its life second by second.
+//! Both are made of the same types. Fields are only ever added; what a reader does not know it skips. Times in the names
+//! of fields are whole microseconds (`_us`) or seconds (`_s`); percentiles are *corrected* for coordinated omission unless
 //! the name says `service`: they run from the moment a step was meant to start, not from when it could be sent.
 
 use std::collections::BTreeMap;
@@ -64,6 +64,9 @@ pub struct RunRecord {
     /// How the end differs from the beginning: profile `soak`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Whether somebody paused or multiplied the load while it ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_changed: bool,
     /// Each objective and whether it was met.
     pub objectives: Vec<ObjectiveResult>,
     /// Where the acknowledged orders stand, when any could be.
@@ -182,6 +185,19 @@ pub struct Journeys {
     pub asked_per_s: f64,
     /// Started, per second of the load.
     pub started_per_s: f64,
+}
+
+impl Journeys {
+    /// The same with the rates that they make over `seconds`.
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    pub(super) fn over(self, seconds: f64) -> Self {
+        let seconds = seconds.max(f64::EPSILON);
+        Self {
+            asked_per_s: self.asked as f64 / seconds,
+            started_per_s: self.started as f64 / seconds,
+            ..self
+        }
+    }
 }
 
 /// How a step ended.
@@ -514,61 +530,6 @@ impl VerdictWord {
             Self::Unknown => "unknown",
         }
     }
-}
-
-/// What a live view gets once a second. A view that comes late misses seconds and never holds up the run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Snapshot {
-    /// The scenario's name.
-    pub scenario: String,
-    /// Where the load goes.
-    pub target: String,
-    /// What is being done: `steady`, `spike`, `plateau 3 at 400/s`, `waiting for the last answers`.
-    pub phase: String,
-    /// Seconds of load that are planned; absent while nobody can tell (profile `knee`).
-    pub planned_s: Option<f64>,
-    /// Whether somebody has paused the load.
-    pub is_paused: bool,
-    /// What the load is multiplied with by hand: 1 unless somebody added some.
-    pub factor: f64,
-    /// The second that just ended.
-    pub second: Second,
-    /// The run up to now.
-    pub so_far: SoFar,
-}
-
-/// A run up to now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct SoFar {
-    /// Arrivals and what became of them.
-    pub journeys: Journeys,
-    /// Each step that was taken.
-    pub steps: Vec<StepSoFar>,
-    /// Ends of steps by class.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// Orders that the shop has acknowledged.
-    pub orders: u64,
-}
-
-/// A step up to now. Percentiles are corrected unless named.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct StepSoFar {
-    /// Its name.
-    pub step: String,
-    /// How many ended.
-    pub count: u64,
-    /// How many of them count against the shop.
-    pub errors: u64,
-    /// Corrected.
-    pub p50_us: u64,
-    /// Corrected.
-    pub p90_us: u64,
-    /// Corrected.
-    pub p99_us: u64,
-    /// Corrected.
-    pub max_us: u64,
-    /// Uncorrected.
-    pub service_p99_us: u64,
 }
 
 #[cfg(test)]

@@ -19,15 +19,14 @@ use super::collector::{Whole, collect};
 use super::control::Control;
 use super::course::Course;
 use super::journeys::{Choice, Journey};
-use super::objective::Objective;
 use super::preflight::{self, Granted};
 use super::prepare::Preparation;
 use super::record::{
-    Ended, JournalFacts, Journeys, MachineFacts, ModelFacts, Outcome, RunRecord, SCHEMA, ScenarioFacts,
-    Second, Snapshot, SoFar,
+    Ended, JournalFacts, MachineFacts, ModelFacts, Outcome, RunRecord, SCHEMA, ScenarioFacts, Second,
 };
 use super::scenario::{Arrivals, ProfileKind, Scenario};
 use super::server_view::ServerView;
+use super::snapshot::Snapshot;
 use super::store::{JOURNAL, RunFolder};
 use super::tally::{Tally, us};
 use super::target::Target;
@@ -173,7 +172,10 @@ pub async fn run(order: Order<'_>) -> anyhow::Result<Ran> {
     let signal = ending.made.signal;
     let record = ending.record(&scenario, name, &target, &folder);
     let unsaved = folder.save(&record).err();
-    let exit = signal.unwrap_or_else(|| record.verdict.word.exit());
+    // A run that was cut short is not the one that was asked for, however good it was until then.
+    let was_stopped = record.ended == Ended::Interrupted;
+    let exit =
+        signal.or(was_stopped.then_some(Exit::Interrupted)).unwrap_or_else(|| record.verdict.word.exit());
     Ok(Ran { record, folder, unsaved, exit })
 }
 
@@ -241,6 +243,7 @@ async fn make(
         .collect::<Result<_, _>>()
         .context("could not start the generator's threads")?;
     drop(teller);
+    let mut signals = Signals::new()?;
     let (snapshots, receiver) = broadcast::channel(SNAPSHOTS);
     let view = view.map(|view| view(Live { snapshots: receiver, control: control.clone() }));
     let server = ServerView::default();
@@ -262,7 +265,9 @@ async fn make(
             made.total.merge(&whole.tally);
             made.busy_seconds += usize::from(whole.busy > BUSY);
             made.course.second(&second, &whole.tally, control);
-            let snapshot = snapshot(scenario, name, target, control, &second, &made.total);
+            let course = &made.course;
+            let of = (scenario, name, target.url.as_str());
+            let snapshot = Snapshot::new(of, control, &second, &made.total, course);
             made.seconds.push(second);
             show(&snapshot);
             // Nobody may be watching.
@@ -272,7 +277,6 @@ async fn make(
         tokio::pin!(collecting);
         let watching = server.clone().watch(target.url.clone(), target.pid());
         tokio::pin!(watching);
-        let mut signals = Signals::new()?;
         loop {
             tokio::select! {
                 leavings = &mut collecting => break Some(leavings),
@@ -347,45 +351,6 @@ impl Signals {
     }
 }
 
-fn snapshot(
-    scenario: &Scenario,
-    name: &str,
-    target: &Target,
-    control: &Control,
-    second: &Second,
-    total: &Tally,
-) -> Snapshot {
-    let plan = control.plan().borrow().clone();
-    #[expect(clippy::cast_precision_loss, reason = "seconds of a run")]
-    let at = second.at_s as f64 + 0.5;
-    let phase = if plan.is_stopped { "stopping" } else { plan.schedule.phase(at) };
-    Snapshot {
-        scenario: name.to_owned(),
-        target: target.url.clone(),
-        phase: phase.to_owned(),
-        planned_s: scenario.planned_seconds(),
-        is_paused: control.is_paused(),
-        factor: control.factor(),
-        second: second.clone(),
-        so_far: SoFar {
-            journeys: per_second(total.journeys, at + 0.5),
-            steps: total.steps_so_far(),
-            outcomes: total.outcomes(),
-            orders: total.orders,
-        },
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-fn per_second(journeys: Journeys, seconds: f64) -> Journeys {
-    let seconds = seconds.max(f64::EPSILON);
-    Journeys {
-        asked_per_s: journeys.asked as f64 / seconds,
-        started_per_s: journeys.started as f64 / seconds,
-        ..journeys
-    }
-}
-
 /// Everything that is known when a run is judged.
 struct Ending {
     made: Made,
@@ -419,7 +384,7 @@ impl Ending {
             (kind == ProfileKind::Spike).then(|| afterwards::recovery(&schedule, &self.made.seconds));
         let drift = (kind == ProfileKind::Soak).then(|| afterwards::drift(&schedule, &self.made.seconds));
         let ended = if self.made.control.is_stopped() { Ended::Interrupted } else { Ended::Completed };
-        let journeys = per_second(total.journeys, self.made.lasted_s);
+        let journeys = total.journeys.over(self.made.lasted_s);
         let (outcomes, lateness) = (total.outcomes(), total.lateness.clone());
         let (plateaus, knee_per_s) = self.made.course.end();
         RunRecord {
@@ -443,6 +408,7 @@ impl Ending {
             knee_per_s,
             recovery: recovery.flatten(),
             drift: drift.flatten(),
+            was_changed: self.made.control.was_changed(),
             objectives: findings.objectives,
             journal: self.journal,
             verify: self.verified.and_then(Result::ok).map(|verified| verified.report),
@@ -454,10 +420,8 @@ impl Ending {
         let total = &self.made.total;
         let (steps, _) = total.count(|_| true);
         let is_search = scenario.profile.kind == ProfileKind::Knee;
-        // A search goes beyond what can be met on purpose: its plateaus are judged, the whole is not.
-        let objectives = if is_search { Vec::new() } else { Objective::with_implicit(&scenario.objectives) };
         Findings {
-            objectives: objectives.iter().map(|objective| objective.judge(total)).collect(),
+            objectives: self.made.course.judge_all(total),
             incomplete: self.made.incomplete.clone(),
             is_asked_nothing: scenario.objectives.is_empty(),
             steps,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::latencies::Latencies;
-use super::record::{Example, Journeys, Outcome, OutcomeRecord, StepRecord, StepSecond, StepSoFar};
+use super::record::{Example, Journeys, Outcome, OutcomeRecord, StepRecord, StepSecond};
+use super::snapshot::StepSoFar;
 use super::step::Step;
 
 /// Examples of errors that are kept of a step.
@@ -134,23 +135,21 @@ impl Tally {
         self.taken().map(|(step, tally)| tally.record(step)).collect()
     }
 
-    /// The steps that were taken, for a live view.
-    pub(super) fn steps_so_far(&self) -> Vec<StepSoFar> {
+    /// All steps together and each that was taken, for whoever watches.
+    pub(super) fn so_far(&self) -> (StepSoFar, Vec<StepSoFar>) {
+        let mut all = (Latencies::new(), Latencies::new());
         let so_far = |(step, tally): (Step, &StepTally)| {
-            let response = self.response(|other| other == step);
-            let (count, errors) = tally.count();
-            StepSoFar {
-                step: step.name().to_owned(),
-                count,
-                errors,
-                p50_us: us(response.quantile(0.5)),
-                p90_us: us(response.quantile(0.9)),
-                p99_us: us(response.quantile(0.99)),
-                max_us: us(response.max()),
-                service_p99_us: us(self.service(|other| other == step).quantile(0.99)),
+            let (mut response, mut service) = (Latencies::new(), Latencies::new());
+            for (_, ended) in tally.ended() {
+                response.merge(&ended.response);
+                service.merge(&ended.service);
             }
+            all.0.merge(&response);
+            all.1.merge(&service);
+            StepSoFar::new(step.name(), tally.count(), &response, &service)
         };
-        self.taken().map(so_far).collect()
+        let steps = self.taken().map(so_far).collect();
+        (StepSoFar::new("all", self.count(|_| true), &all.0, &all.1), steps)
     }
 
     /// The steps that `wanted` says, as one second of a series.
@@ -182,6 +181,21 @@ impl Tally {
             all.merge(of(tally));
         }
         all
+    }
+}
+
+impl StepSoFar {
+    fn new(step: &str, (count, errors): (u64, u64), response: &Latencies, service: &Latencies) -> Self {
+        Self {
+            step: step.to_owned(),
+            count,
+            errors,
+            p50_us: us(response.quantile(0.5)),
+            p90_us: us(response.quantile(0.9)),
+            p99_us: us(response.quantile(0.99)),
+            max_us: us(response.max()),
+            service_p99_us: us(service.quantile(0.99)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod paint;
 mod printer;
 mod progress;
 mod report;
+mod screen;
 mod table;
 pub mod terminal;
 
@@ -15,6 +16,7 @@ pub use paint::Paint;
 pub use printer::Printer;
 pub use progress::Progress;
 pub use report::{Body, Report};
+pub use screen::{Closing, Key, Screen};
 pub use table::Table;
 pub use terminal::{ColorChoice, Terminal};
 

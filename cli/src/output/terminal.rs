@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub stderr_is_terminal: bool,
     /// stdin is a terminal, so that a person can answer.
     pub stdin_is_terminal: bool,
+    /// The terminal of stdin listens to somebody else: a shell let this process go to the background.
+    pub is_background: bool,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// `TERM=dumb`.
@@ -43,6 +45,9 @@ impl Surroundings {
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
             stdin_is_terminal: std::io::stdin().is_terminal(),
+            // A terminal that rules no jobs has no background.
+            is_background: rustix::termios::tcgetpgrp(std::io::stdin())
+                .is_ok_and(|group| group != rustix::process::getpgrp()),
             no_color: set("NO_COLOR"),
             is_dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
             is_ci: set("CI"),
@@ -61,6 +66,8 @@ pub struct Terminal {
     pub color_err: bool,
     /// Bars and living lines on stderr; one line per state change otherwise.
     pub animate: bool,
+    /// All of stderr's terminal can be drawn on, and keys be read from stdin.
+    pub has_screen: bool,
     /// A person sits at both ends and can be shown things at their pace.
     pub is_interactive: bool,
     /// How wide stdout is; nothing is cut where this is unknown.
@@ -75,10 +82,12 @@ pub fn resolve(color: ColorChoice, progress: bool, around: &Surroundings) -> Ter
         ColorChoice::Never => false,
         ColorChoice::Auto => is_terminal && !around.no_color && !around.is_dumb,
     };
+    let animate = progress && around.stderr_is_terminal && !around.is_dumb && !around.is_ci;
     Terminal {
         color_out: may_color(around.stdout_is_terminal),
         color_err: may_color(around.stderr_is_terminal),
-        animate: progress && around.stderr_is_terminal && !around.is_dumb && !around.is_ci,
+        animate,
+        has_screen: animate && around.stdin_is_terminal && !around.is_background,
         is_interactive: around.stdin_is_terminal && around.stdout_is_terminal && !around.is_ci,
         columns: around.columns.filter(|columns| around.stdout_is_terminal && *columns >= 20),
     }
@@ -119,6 +128,23 @@ mod tests {
         let ci = Surroundings { is_ci: true, ..terminal() };
         assert!(!resolve(ColorChoice::Auto, true, &ci).animate);
         assert!(!resolve(ColorChoice::Auto, false, &terminal()).animate);
+    }
+
+    #[test]
+    fn a_screen_wants_a_terminal_at_stderr_and_keys_at_stdin() {
+        let piped = Surroundings { stdout_is_terminal: false, ..terminal() };
+        assert!(resolve(ColorChoice::Never, true, &terminal()).has_screen);
+        assert!(resolve(ColorChoice::Auto, true, &piped).has_screen, "the result may go to a file");
+        assert!(!resolve(ColorChoice::Auto, false, &terminal()).has_screen);
+        for around in [
+            Surroundings { stdin_is_terminal: false, ..terminal() },
+            Surroundings { stderr_is_terminal: false, ..terminal() },
+            Surroundings { is_background: true, ..terminal() },
+            Surroundings { is_dumb: true, ..terminal() },
+            Surroundings { is_ci: true, ..terminal() },
+        ] {
+            assert!(!resolve(ColorChoice::Auto, true, &around).has_screen, "{around:?}");
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ pub(in crate::load) fn record() -> RunRecord {
         knee_per_s: None,
         recovery: None,
         drift: None,
+        was_changed: false,
         objectives: vec![
             ObjectiveResult {
                 objective: "checkout.p99<200ms".into(),

@@ -5,6 +5,8 @@ mod honesty;
 mod reports;
 mod server;
 mod shop;
+mod terminal;
+mod view;
 
 use serde_json::Value;
 
