@@ -1,0 +1,90 @@
+"""What can be broken in a lab, each with its undo: a node cut off and healed, a component killed and started again."""
+
+import signal
+
+from . import control_plane, network, node, process
+from .failure import Failure, talk
+from .place import Node, Place
+from .process import Component
+
+MACHINE = "machine"
+
+
+def find_node(place: Place, name: str) -> Node:
+    """By its name or its letter."""
+    for each in place.nodes:
+        if name in (each.name, each.letter):
+            return each
+    raise Failure(f"there is no node {name}; there are {', '.join(each.name for each in place.nodes)}")
+
+
+def find(place: Place, name: str, on: str | None) -> Component:
+    """`apiserver` on the host, or `kubelet` with the node that it is of; `machine` is the whole node."""
+    if on is None:
+        known = {component.name: component for component in control_plane.components(place)}
+    else:
+        each = find_node(place, on)
+        known = {component.name: component for component in (node.machine(each), *node.components(each))}
+    if name not in known:
+        where = "on the host" if on is None else f"on {on}"
+        raise Failure(f"there is no component {name} {where}; there are {', '.join(known)}")
+    return known[name]
+
+
+def partition(place: Place, name: str) -> None:
+    """Cuts the node off from everybody. The host's way to Services moves to a node that is not cut off."""
+    cut_off = find_node(place, name)
+    network.cut(cut_off)
+    reachable = [each for each in place.nodes if not network.is_cut(each)]
+    if network.service_route(place) == cut_off.address and reachable:
+        network.route_services(place, reachable[0])
+    talk(f"{cut_off.name} is cut off; undo: heal {cut_off.name}")
+
+
+def heal(place: Place, name: str) -> None:
+    healed = find_node(place, name)
+    network.mend(healed)
+    talk(f"{healed.name} is reachable again")
+
+
+def kill(place: Place, name: str, on: str | None) -> None:
+    """Without a warning, and nobody starts it again: that is `start`."""
+    component = find(place, name, on)
+    if component.name == MACHINE:
+        node.halt(component.node)
+    else:
+        process.stop(component, signal.SIGKILL)
+    talk(f"{component.title} is killed; undo: start {name}{f' {on}' if on else ''}")
+
+
+def start(place: Place, name: str, on: str | None) -> None:
+    component = find(place, name, on)
+    if process.wrapper_pid(component) is not None:
+        talk(f"{component.title} runs already")
+        return
+    if component.name == MACHINE:
+        start_machine(component.node)
+    elif component.node is not None:
+        node.start(component)
+    else:
+        process.start(component)
+    process.wait_ready(component)
+    talk(f"{component.title} runs and is ready")
+
+
+def start_machine(each: Node) -> None:
+    """A node that was switched on again: what it had on its disk is still there."""
+    node.boot(each)
+    for component in node.components(each):
+        node.start(component)
+        process.wait_ready(component)
+
+
+def restart(place: Place, name: str, on: str | None) -> None:
+    """Asks it to end, starts it again, and waits until it is ready."""
+    component = find(place, name, on)
+    if component.name == MACHINE:
+        node.halt(component.node)
+    else:
+        process.stop(component, seconds=30)
+    start(place, name, on)
