@@ -78,7 +78,12 @@ def build_all(asked: argparse.Namespace) -> None:
 
 
 def up(asked: argparse.Namespace) -> None:
-    print(cluster.up(asked.dir, asked.nodes).kubeconfig)
+    try:
+        print(cluster.up(asked.dir, asked.nodes).kubeconfig)
+    except Failure as failure:
+        # What there is stays for whoever looks into it.
+        failure.hint = failure.hint or f"`scripts/lab kubernetes down` takes away what there is in {asked.dir}"
+        raise
 
 
 def show(asked: argparse.Namespace) -> None:

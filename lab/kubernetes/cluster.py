@@ -58,6 +58,7 @@ def prepare(place: Place, programs: dict[str, Path]) -> None:
     for name, program in programs.items():
         link_or_copy(program, place.bin / name)
     network.raise_bridge(place)
+    network.route_pods(place)
     certificates.make(place)
     control_plane.write_admission(place)
     volumes.make(place)
