@@ -47,10 +47,10 @@ def words() -> argparse.ArgumentParser:
     verb("load", load, "import image archives into every node").add_argument("files", nargs="+", type=Path)
     verb("recycle", lambda asked: volumes.recycle(there(asked)), "empty the disks whose claim is gone")
     for name, run, help in (
-        ("partition", lambda asked: faults.partition(there(asked), asked.node), "cut a node off from everybody"),
-        ("heal", lambda asked: faults.heal(there(asked), asked.node), "undo partition"),
+        ("partition", lambda asked: faults.partition(there(asked), asked.whom), "cut a node off, or a pod"),
+        ("heal", lambda asked: faults.heal(there(asked), asked.whom), "undo partition"),
     ):
-        verb(name, run, help).add_argument("node")
+        verb(name, run, help).add_argument("whom", metavar="NODE|NAMESPACE/POD")
     for name, action, help in (("kill", faults.kill, "end a component at once; nobody starts it again"),
                                ("start", faults.start, "undo kill"),
                                ("restart", faults.restart, "stop a component, start it, wait until it is ready")):

@@ -2,7 +2,7 @@
 
 import signal
 
-from . import control_plane, network, node, process
+from . import api, control_plane, network, node, process
 from .failure import Failure, talk
 from .place import Node, Place
 from .process import Component
@@ -32,7 +32,14 @@ def find(place: Place, name: str, on: str | None) -> Component:
 
 
 def partition(place: Place, name: str) -> None:
-    """Cuts the node off from everybody. The host's way to Services moves to a node that is not cut off."""
+    """Cuts a node off from everybody, or a pod (NAMESPACE/POD) from all but the kubelet's probes.
+
+    The host's way to Services moves to a node that is not cut off.
+    """
+    if "/" in name:
+        where, address = find_pod(place, name)
+        node.run(where, "nft", network.pod_filter(address))
+        return talk(f"{name} is cut off; undo: heal {name}")
     cut_off = find_node(place, name)
     network.cut(cut_off)
     reachable = [each for each in place.nodes if not network.is_cut(each)]
@@ -42,9 +49,24 @@ def partition(place: Place, name: str) -> None:
 
 
 def heal(place: Place, name: str) -> None:
-    healed = find_node(place, name)
-    network.mend(healed)
-    talk(f"{healed.name} is reachable again")
+    if "/" in name:
+        where, address = find_pod(place, name)
+        node.run(where, "nft", f"delete table inet {network.filter_name(address)}")
+    else:
+        network.mend(find_node(place, name))
+    talk(f"{name} is reachable again")
+
+
+def find_pod(place: Place, name: str) -> tuple[Node, str]:
+    """The node that a pod runs on, and its address."""
+    namespace, _, pod = name.partition("/")
+    try:
+        found = api.ask(place, f"/api/v1/namespaces/{namespace}/pods/{pod}")
+    except OSError as failed:
+        raise Failure(f"could not find the pod {name}: {failed}")
+    if not found["status"].get("podIP"):
+        raise Failure(f"the pod {name} has no address yet")
+    return find_node(place, found["spec"]["nodeName"]), found["status"]["podIP"]
 
 
 def kill(place: Place, name: str, on: str | None) -> None:

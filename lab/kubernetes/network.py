@@ -93,6 +93,16 @@ def is_cut(node: Node) -> bool:
     return "state disabled" in shown
 
 
+def filter_name(address: str) -> str:
+    return f"cut_{address.replace('.', '_')}"
+
+
+def pod_filter(address: str) -> str:
+    """What a node has to forget of what it forwards, so that a pod of its own is cut off."""
+    return (f"table inet {filter_name(address)} {{ chain forward {{ type filter hook forward priority -200; "
+            f"ip saddr {address} drop; ip daddr {address} drop; }}; }}")
+
+
 def bridge_port(node: Node, state: str) -> None:
     number = {"disabled": "0", "forwarding": "3"}[state]
     done = subprocess.run(["bridge", "link", "set", "dev", node.wire, "state", number], capture_output=True, text=True)
