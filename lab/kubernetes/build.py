@@ -105,7 +105,7 @@ def go_version() -> str:
 
 
 def module_version(module: str) -> str:
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    found = re.search(rf"^(?:require)?\s*{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
     if found is None:
         raise Failure(f"lab/go.mod does not require {module}")
     return found.group(1)

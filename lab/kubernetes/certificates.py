@@ -54,6 +54,7 @@ def wanted(place: Place) -> list[tuple[str, str, str, str]]:
 
 def authority(folder: Path, name: str) -> None:
     openssl(*new_key(folder, name), "-x509", "-subj", f"/CN={name}", "-out", str(folder / f"{name}.crt"),
+            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "subjectKeyIdentifier=hash",
             "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature")
 
 
@@ -61,7 +62,8 @@ def signed(folder: Path, name: str, by: str, subject: str, answers_to: str) -> N
     names = ["-addext", f"subjectAltName={answers_to}"] if answers_to else []
     openssl(*new_key(folder, name), "-x509", "-subj", subject, "-out", str(folder / f"{name}.crt"), *names,
             "-CA", str(folder / f"{by}.crt"), "-CAkey", str(folder / f"{by}.key"),
-            "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature",
+            "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "authorityKeyIdentifier=keyid",
+            "-addext", "keyUsage=critical,digitalSignature",
             "-addext", "extendedKeyUsage=serverAuth,clientAuth")
 
 

@@ -38,6 +38,7 @@ def up(folder: Path, node_count: int) -> Place:
                 machine.result()
             for joined in [pool.submit(start_node, each) for each in place.nodes]:
                 joined.result()
+        addons.apply(place)
         addons.wait_ready(place)
         place.finished.touch()
         talk(f"{place.bridge} is up with {node_count} nodes after {time.monotonic() - began:.1f} s")
@@ -79,7 +80,6 @@ def start_control_plane(place: Place) -> None:
             process.wait_ready(component)
     for each in place.nodes:
         node.register(each)
-    addons.apply(place)
     for component in control_plane.components(place):
         process.wait_ready(component)
 
@@ -111,11 +111,11 @@ def down(folder: Path) -> None:
 
 
 def dismantle(folder: Path, place: Place | None) -> None:
-    """The nodes go as if unplugged: what they hold goes with them. Then the rest, and what is left of either."""
+    """Everything goes as if unplugged, since nothing of it is kept: a node takes along what it holds. Then what is left."""
     if place is not None:
-        process.end([pid for pid in map(running_machine, place.nodes) if pid is not None], signal.SIGKILL)
-        for component in reversed(control_plane.components(place)):
-            process.stop(component)
+        everything = control_plane.components(place) + [node.machine(each) for each in place.nodes]
+        pids = [process.pid_of(component) for component in everything]
+        process.end([pid for pid in pids if pid is not None], signal.SIGKILL)
         wait_until("processes of the lab went on", lambda: end_marked(place), 30)
         if network.owns_bridge(place):
             cgroups.remove(place)
@@ -125,11 +125,8 @@ def dismantle(folder: Path, place: Place | None) -> None:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def running_machine(each: node.Node) -> int | None:
-    return process.pid_of(node.machine(each))
-
-
 def end_marked(place: Place) -> str | None:
+    """What has no pid file: a process that `up` was about to start, or the child of one that ended."""
     marked = process.every_marked(place)
     process.end(marked, signal.SIGKILL)
     return f"{len(marked)} of them" if marked else None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Callable
 
 LAST_LINES = 15
+LONGEST_LINE = 400
 
 
 class Failure(Exception):
@@ -20,7 +21,7 @@ class Failure(Exception):
         talk(f"error: {self}")
         if self.log is not None:
             for line in last_lines(self.log):
-                talk(f"  | {line}")
+                talk(f"  | {line[:LONGEST_LINE]}")
             talk(f"  log: {self.log}")
         if self.hint:
             talk(f"hint: {self.hint}")
