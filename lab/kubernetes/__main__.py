@@ -72,7 +72,7 @@ def there(asked: argparse.Namespace) -> Place:
 
 def build_all(asked: argparse.Namespace) -> None:
     packages.install()
-    for path in (*build.programs().values(), *images.archives().values()):
+    for path in (*build.programs().values(), *images.archives().values(), images.stock()):
         print(path)
     build.forget_unused()
 

@@ -118,4 +118,4 @@ def forget_unused() -> None:
         folder = cache_folder() / kind
         for file in folder.iterdir() if folder.exists() else []:
             if file.stat().st_mtime < oldest:
-                file.unlink()
+                shutil.rmtree(file) if file.is_dir() else file.unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import (addons, build, certificates, cgroups, control_plane, images, network, node, packages, process, status,
                volumes)
 from .failure import Failure, talk, wait_until
-from .place import MOST_NODES, Place
+from .place import MOST_NODES, Node, Place
 
 
 def up(folder: Path, node_count: int) -> Place:
@@ -27,12 +27,12 @@ def up(folder: Path, node_count: int) -> Place:
             talk("a lab was left half-way; taking it away first")
             dismantle(folder, found)
         packages.install()
-        programs, archives = build.programs(), images.archives()
+        programs, stock = build.programs(), images.stock()
         began = time.monotonic()
         place = network.take_bridge(folder, node_count)
         prepare(place, programs)
         with ThreadPoolExecutor() as pool:
-            machines = [pool.submit(start_machine, each, archives) for each in place.nodes]
+            machines = [pool.submit(start_machine, each, stock) for each in place.nodes]
             start_control_plane(place)
             for machine in machines:
                 machine.result()
@@ -84,15 +84,14 @@ def start_control_plane(place: Place) -> None:
         process.wait_ready(component)
 
 
-def start_machine(each: node.Node, archives: dict[str, Path]) -> None:
+def start_machine(each: Node, stock: Path) -> None:
+    images.take_from_stock(each, stock)
     node.boot(each)
-    containerd = node.containerd(each)
-    node.start(containerd)
-    process.wait_ready(containerd)
-    images.load_into(each, list(archives.values()))
+    node.start(node.containerd(each))
+    process.wait_ready(node.containerd(each))
 
 
-def start_node(each: node.Node) -> None:
+def start_node(each: Node) -> None:
     for component in (node.kubelet(each), node.kube_proxy(each)):
         node.start(component)
     for component in (node.kubelet(each), node.kube_proxy(each)):
