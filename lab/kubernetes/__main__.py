@@ -21,6 +21,9 @@ def main() -> int:
     except Failure as failure:
         failure.tell()
         return 1
+    except OSError as failed:
+        Failure(f"could not {sys.argv[1]}: {failed}", hint="scripts/lab kubernetes status").tell()
+        return 1
     except KeyboardInterrupt:
         talk("interrupted; `scripts/lab kubernetes down` takes away what there is")
         return 130

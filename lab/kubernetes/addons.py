@@ -3,6 +3,7 @@
 import json
 import string
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import api, volumes
@@ -26,19 +27,22 @@ def apply(place: Place) -> None:
         raise Failure(f"could not apply the add-ons: {done.stderr.strip()}")
 
 
-def wait_ready(place: Place) -> None:
+def wait_ready(place: Place) -> Iterator[str]:
+    """Waits for one after the other, and says what has come."""
     for name in DEPLOYMENTS:
         wait_until(f"{name} was not ready", lambda: deployment_obstacle(place, name), 90)
+        yield f"{name} is ready"
     wait_until("metrics were not there", lambda: metrics_obstacle(place), 60)
+    yield "every node has metrics"
 
 
 def deployment_obstacle(place: Place, name: str) -> str | None:
     try:
         found = api.ask(place, f"/apis/apps/v1/namespaces/kube-system/deployments/{name}")
+        wanted, ready = found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
+        return None if ready == wanted else f"{ready} of {wanted} are ready; {complaints(place, name)}"
     except OSError as failed:
         return str(failed)
-    wanted, ready = found["spec"]["replicas"], found["status"].get("readyReplicas", 0)
-    return None if ready == wanted else f"{ready} of {wanted} are ready; {complaints(place, name)}"
 
 
 def complaints(place: Place, name: str) -> str:

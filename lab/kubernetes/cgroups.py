@@ -21,16 +21,25 @@ def hierarchies() -> list[Path]:
 
 
 def make(node: Node) -> None:
+    """Afresh: what the node left in its group when it was last switched off is gone."""
     for root in hierarchies():
+        remove_tree(root / node.place.cgroup / node.name)
         group = root
         for part in (node.place.cgroup, node.name, "machine"):
-            hand_down(group)
             group = group / part
             group.mkdir(exist_ok=True)
             for file in ("cpuset.cpus", "cpuset.mems"):
                 # Version 1 lets nothing into a group of which it does not know where it may run.
                 if (group / file).exists() and not (group / file).read_text().strip():
                     (group / file).write_text((group.parent / file).read_text())
+        hand_down(root)
+        hand_down(root / node.place.cgroup)
+
+
+def hand_down_to_pods(node: Node) -> None:
+    """Only once the node's programs are in `machine`: on version 2 a group that hands down holds no process itself."""
+    for root in hierarchies():
+        hand_down(root / node.place.cgroup / node.name)
 
 
 def hand_down(group: Path) -> None:
@@ -49,12 +58,6 @@ def join(node: Node, below: str = "") -> list[str]:
     """What to put before a command so that it runs in the node's group, or in one below that."""
     groups = " ".join(str(root / node.place.cgroup / node.name / below) for root in hierarchies())
     return ["sh", "-c", 'for group in $0; do echo 0 >"$group/cgroup.procs" || exit 1; done; exec "$@"', groups]
-
-
-def of_node(node: Node) -> Path:
-    """Where the node's memory is counted."""
-    roots = hierarchies()
-    return next((root for root in roots if root.name == "memory"), roots[0]) / node.place.cgroup / node.name
 
 
 def remove(place: Place, seconds: float = 20) -> None:

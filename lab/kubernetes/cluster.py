@@ -27,21 +27,31 @@ def up(folder: Path, node_count: int) -> Place:
             talk("a lab was left half-way; taking it away first")
             dismantle(folder, found)
         packages.install()
-        programs, stock = build.programs(), images.stock()
-        began = time.monotonic()
-        place = network.take_bridge(folder, node_count)
-        prepare(place, programs)
-        with ThreadPoolExecutor() as pool:
-            machines = [pool.submit(start_machine, each, stock) for each in place.nodes]
-            start_control_plane(place)
-            for machine in machines:
-                machine.result()
-            for joined in [pool.submit(start_node, each) for each in place.nodes]:
-                joined.result()
-        addons.apply(place)
-        addons.wait_ready(place)
-        place.finished.touch()
-        talk(f"{place.bridge} is up with {node_count} nodes after {time.monotonic() - began:.1f} s")
+        return assemble(folder, node_count, build.programs(), images.stock())
+
+
+def assemble(folder: Path, node_count: int, programs: dict[str, Path], stock: Path) -> Place:
+    began = time.monotonic()
+
+    def reached(what: str) -> None:
+        talk(f"{time.monotonic() - began:5.1f} s  {what}")
+
+    place = network.take_bridge(folder, node_count)
+    prepare(place, programs)
+    reached(f"{place.bridge}: addresses, certificates, disks")
+    with ThreadPoolExecutor() as pool:
+        machines = [pool.submit(start_machine, each, stock) for each in place.nodes]
+        start_control_plane(place)
+        reached("the control plane answers")
+        for machine in machines:
+            machine.result()
+        for joined in [pool.submit(start_node, each) for each in place.nodes]:
+            joined.result()
+    reached(f"{node_count} nodes are ready")
+    addons.apply(place)
+    for name in addons.wait_ready(place):
+        reached(name)
+    place.finished.touch()
     return place
 
 

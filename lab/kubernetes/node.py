@@ -8,6 +8,7 @@ import json
 import shutil
 import signal
 import subprocess
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 
@@ -39,6 +40,7 @@ def boot(node: Node) -> None:
     write_settings(node)
     process.start(machine(node))
     process.wait_ready(machine(node), 30)
+    cgroups.hand_down_to_pods(node)
     network.plug(node, init(node))
 
 
@@ -118,18 +120,20 @@ def kube_proxy(node: Node) -> Component:
 
 def register(node: Node) -> None:
     """Tells the API server of the node before its kubelet does: its zone, and which pods' addresses are its own."""
-    api.ask(node.place, "/api/v1/nodes", "POST", {
-        "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": node.name, "labels": {
-            "kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux",
-            "topology.kubernetes.io/region": "lab", "topology.kubernetes.io/zone": node.zone,
-        }},
-        "spec": {"podCIDR": node.pods, "podCIDRs": [node.pods]},
-    })
+    wait_until(f"{node.name} could not be registered", lambda: registration_obstacle(node), 30)
 
 
-def wait_registered(node: Node) -> None:
-    wait_until(f"{node.name} was not Ready", lambda: node_obstacle(node), 60, kubelet(node).log)
+def registration_obstacle(node: Node) -> str | None:
+    labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux",
+              "topology.kubernetes.io/region": "lab", "topology.kubernetes.io/zone": node.zone}
+    try:
+        api.ask(node.place, "/api/v1/nodes", "POST", {
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels},
+            "spec": {"podCIDR": node.pods, "podCIDRs": [node.pods]},
+        })
+    except OSError as failed:
+        # An answer that was lost on the way may have been a yes.
+        return None if getattr(failed, "code", None) == HTTPStatus.CONFLICT else str(failed)
 
 
 def write_settings(node: Node) -> None:
