@@ -37,7 +37,7 @@ def words() -> argparse.ArgumentParser:
     def verb(name: str, run, help: str) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=help, description=help)
         made.add_argument("--dir", type=lambda text: Path(text).resolve(), default=default_folder(),
-                          help="the lab's folder (default: $SHOPCTL_LAB_DIR, else /var/tmp/shopctl-lab)")
+                          help="the lab's folder (default: $SHOPCTL_LAB_DIR, else /var/lib/shopctl-lab)")
         made.set_defaults(run=run)
         return made
 

@@ -37,7 +37,7 @@ def plain_obstacle(url: str) -> str | None:
     trust_nobody.check_hostname = False
     trust_nobody.verify_mode = ssl.CERT_NONE
     try:
-        with urllib.request.urlopen(url, context=trust_nobody, timeout=5):
+        with urllib.request.urlopen(url, context=trust_nobody, timeout=2):
             return None
     except urllib.error.HTTPError as refused:
         return f"{url} answers {refused.code}"

@@ -32,20 +32,23 @@ def find(place: Place, name: str, on: str | None) -> Component:
 
 
 def partition(place: Place, name: str) -> None:
-    """Cuts a node off from everybody, or a pod (NAMESPACE/POD) from all but the kubelet's probes.
-
-    The host's way to Services moves to a node that is not cut off.
-    """
+    """Cuts a node off from everybody, or a pod (NAMESPACE/POD) from all but the kubelet's probes."""
     if "/" in name:
         where, address = find_pod(place, name)
         node.run(where, "nft", network.pod_filter(address))
         return talk(f"{name} is cut off; undo: heal {name}")
     cut_off = find_node(place, name)
     network.cut(cut_off)
-    reachable = [each for each in place.nodes if not network.is_cut(each)]
-    if network.service_route(place) == cut_off.address and reachable:
-        network.route_services(place, reachable[0])
+    reroute(place)
     talk(f"{cut_off.name} is cut off; undo: heal {cut_off.name}")
+
+
+def reroute(place: Place) -> None:
+    """The host goes to Services through a node that it can reach, when there is one."""
+    reachable = [each for each in place.nodes
+                 if process.pid_of(node.machine(each)) is not None and not network.is_cut(each)]
+    if reachable and network.service_route(place) not in [each.address for each in reachable]:
+        network.route_services(place, reachable[0])
 
 
 def heal(place: Place, name: str) -> None:
@@ -74,6 +77,7 @@ def kill(place: Place, name: str, on: str | None) -> None:
     component = find(place, name, on)
     if component.name == MACHINE:
         node.halt(component.node)
+        reroute(place)
     else:
         process.stop(component, signal.SIGKILL)
     talk(f"{component.title} is killed; undo: start {name}{f' {on}' if on else ''}")

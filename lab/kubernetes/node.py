@@ -102,10 +102,14 @@ def kubelet(node: Node) -> Component:
     return Component(node.place, "kubelet", [
         f"{INSIDE}/bin/kubelet", f"--config={INSIDE}/nodes/{node.name}/kubelet.json", f"--hostname-override={node.name}",
         f"--kubeconfig={INSIDE}/certificates/{node.name}.kubeconfig", f"--node-ip={node.address}",
-    ], lambda: node_obstacle(node), node)
+    ], lambda: kubelet_obstacle(node), node)
 
 
-def node_obstacle(node: Node) -> str | None:
+def kubelet_obstacle(node: Node) -> str | None:
+    """It has to say so itself, since the API server believes for a while what a kubelet said before it died."""
+    unwell = api.plain_obstacle(f"http://{node.address}:10248/healthz")
+    if unwell is not None:
+        return unwell
     try:
         return None if api.ready_nodes(node.place).get(node.name) else f"{node.name} is not Ready"
     except OSError as failed:
@@ -175,7 +179,7 @@ def kubelet_settings(node: Node) -> dict:
     certificates = f"{INSIDE}/certificates"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-        "address": node.address,
+        "address": node.address, "healthzBindAddress": node.address,
         "tlsCertFile": f"{certificates}/{node.name}-serving.crt",
         "tlsPrivateKeyFile": f"{certificates}/{node.name}-serving.key",
         "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True},

@@ -14,7 +14,7 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_FOLDER = "/var/tmp/shopctl-lab"
+DEFAULT_FOLDER = "/var/lib/shopctl-lab"
 NUMBERS = range(99, 120)
 MOST_NODES = 20
 
