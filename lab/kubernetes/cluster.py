@@ -20,6 +20,8 @@ def up(folder: Path, node_count: int) -> Place:
     if not 1 <= node_count <= MOST_NODES:
         raise Failure(f"a lab has 1 to {MOST_NODES} nodes, not {node_count}")
     with alone(folder):
+        # What it starts on the way carries the mark too, so that `down` ends it when this command was killed.
+        os.environ[process.MARK] = str(folder)
         found = Place.read(folder)
         if found is not None and found.finished.exists():
             return already_up(found)
