@@ -164,5 +164,5 @@ async fn supervise(job: Job, telemetry: Telemetry, stop: CancellationToken) {
     }
     let reason = outcome.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
     tracing::error!(job = job.name, reason, "a job ended before it was told to");
-    telemetry.health().set_up(false);
+    telemetry.health().give_up(format!("the job `{}` ended before it was told to: {reason}", job.name));
 }

@@ -1,7 +1,7 @@
 //! Whether the process lives (`/healthz`) and whether it should be given work (`/readyz`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,6 +24,8 @@ type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Syn
 #[derive(Default)]
 pub struct Health {
     is_up: AtomicBool,
+    /// Why this process will not get well again by itself.
+    broken: OnceLock<String>,
     checks: Mutex<Vec<(&'static str, Check)>>,
 }
 
@@ -79,11 +81,19 @@ impl Health {
         self.is_up.store(is_up, Ordering::SeqCst);
     }
 
+    /// Says that a part of this process ended that nothing here starts again: it is not ready from now on, and
+    /// `/healthz` asks whoever runs it for a new one. The first reason stays.
+    pub fn give_up(&self, reason: String) {
+        self.set_up(false);
+        self.broken.set(reason).ok();
+    }
+
     /// Runs every check, all at once.
     pub async fn readiness(&self) -> Readiness {
         let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut reports = join_all(checks.into_iter().map(|(name, check)| report(name, check))).await;
-        let reason = (!self.is_up.load(Ordering::SeqCst)).then(|| "starting or stopping".to_owned());
+        let why = || self.broken.get().map_or("starting or stopping", String::as_str).to_owned();
+        let reason = (!self.is_up.load(Ordering::SeqCst)).then(why);
         reports.insert(0, CheckReport { name: "up".to_owned(), ok: reason.is_none(), reason });
         let status = if reports.iter().all(|report| report.ok) { "ready" } else { "not_ready" };
         Readiness { status: status.to_owned(), checks: reports }
@@ -107,7 +117,8 @@ impl Telemetry {
             let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             (status, Json(readiness)).into_response()
         };
-        let alive = || async { Json(serde_json::json!({ "status": "ok" })) };
+        let telemetry = self.clone();
+        let alive = move || async move { alive(telemetry.health()) };
         Router::new().route("/healthz", get(alive)).route("/readyz", get(ready))
     }
 
@@ -116,6 +127,16 @@ impl Telemetry {
         let telemetry = self.clone();
         let metrics = move || async move { metrics(&telemetry) };
         Router::new().route("/metrics", get(metrics))
+    }
+}
+
+fn alive(health: &Health) -> Response {
+    match health.broken.get() {
+        None => Json(serde_json::json!({ "status": "ok" })).into_response(),
+        Some(reason) => {
+            let told = Json(serde_json::json!({ "status": "broken", "reason": reason }));
+            (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+        }
     }
 }
 
@@ -142,5 +163,18 @@ mod tests {
         assert_eq!(failed[0].reason.as_deref(), Some("no answer within 1000 ms"));
         health.register("bus", || async { Ok(()) });
         assert!(health.readiness().await.is_ready(), "a later check of the same name replaces the first");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_lost_a_part_asks_to_be_replaced_and_one_that_stops_does_not() {
+        let health = Health::default();
+        health.set_up(true);
+        health.set_up(false);
+        assert_eq!(alive(&health).status(), StatusCode::OK, "to stop is no reason to be killed");
+        health.set_up(true);
+        health.give_up("the job `order-sagas` ended".to_owned());
+        assert_eq!(alive(&health).status(), StatusCode::SERVICE_UNAVAILABLE);
+        let readiness = health.readiness().await;
+        assert_eq!(readiness.checks[0].reason.as_deref(), Some("the job `order-sagas` ended"));
     }
 }
