@@ -174,6 +174,11 @@ impl Db {
         migrations::migrate(self, all, env).await
     }
 
+    /// How many of `all` have not run yet. Writes nothing, and lets a newer binary's additions be.
+    pub async fn missing(&self, all: &[Migration]) -> Result<usize, StorageError> {
+        migrations::missing(self, all).await
+    }
+
     /// Runs `batch` as one transaction: all of it, durable when this answers, or nothing.
     pub async fn write(&self, batch: Batch) -> Result<Vec<u64>, StorageError> {
         if batch.is_empty() {

@@ -26,6 +26,11 @@ const TABLES: &[Migration] = &[migration(
      CREATE TABLE test_pairs (id uuid NOT NULL, side text NOT NULL, PRIMARY KEY (id, side));",
 )];
 
+/// The same under another name.
+const fn named(name: &'static str, migration: Migration) -> Migration {
+    Migration { name, ..migration }
+}
+
 const fn migration(version: i64, sql: &'static str) -> Migration {
     Migration { service: "test", version, name: "tables", sql, sqlite: "", postgres: "" }
 }
@@ -384,6 +389,29 @@ async fn migrations_run_once_in_order_and_only_forward() {
         let half = db.read("SELECT n FROM test_b", vec![]).await;
         assert!(matches!(half, Err(StorageError::Invalid(_))), "a broken migration leaves nothing: {half:?}");
         assert_eq!(platform::storage::migrations::applied(&db).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_older_binary_beside_a_newer_one_works_until_something_is_taken_away() {
+    empty_engines(async |World { db, .. }| {
+        let env = Env::system();
+        let one = migration(1, "CREATE TABLE test_a (n bigint NOT NULL, old bigint)");
+        assert_eq!(db.missing(&[one]).await, Ok(1), "nothing ran, and asking makes no table");
+        assert!(db.read("SELECT version FROM shop_migrations", vec![]).await.is_err());
+
+        let expand = migration(2, "ALTER TABLE test_a ADD COLUMN m bigint");
+        assert_eq!(db.migrate(&[one], &env).await, Ok(1));
+        assert_eq!(db.missing(&[one, expand]).await, Ok(1), "the newer one waits for its column");
+        assert_eq!(db.migrate(&[one, expand], &env).await, Ok(1));
+        assert_eq!(db.missing(&[one, expand]).await, Ok(0));
+        assert_eq!(db.missing(&[one]).await, Ok(0), "the older one goes on beside it");
+
+        let contract = named("contract_old", migration(3, "ALTER TABLE test_a DROP COLUMN old"));
+        assert_eq!(db.migrate(&[one, expand, contract], &env).await, Ok(1));
+        let refused = db.missing(&[one]).await.unwrap_err();
+        assert!(matches!(&refused, StorageError::Schema(why) if why.contains("migration 3")), "{refused:?}");
     })
     .await;
 }
