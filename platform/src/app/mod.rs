@@ -17,9 +17,9 @@ mod start;
 pub use fate::fate;
 pub use files::keep_files_private;
 pub use memory::prefer_small_pages;
-pub use prepare::{Prepared, prepare};
+pub use prepare::{PrepareOptions, Prepared, prepare};
 pub use running::{RunningShop, Vitals};
-pub use serve::{Role, ServeOptions, serve};
+pub use serve::{Role, ServeOptions, Tables, serve};
 pub use signals::until_told_to_stop;
 // What a caller needs to say what it wants and to understand what went wrong, so that it knows this room only.
 pub use crate::config::ShopConfig;

@@ -1,15 +1,31 @@
 //! What is done once before the services of a shop start as processes of their own: tables, secrets, furnishing.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assemble::{self, Assembly, Ground};
-use super::start::{self, Admin, Progress, Sandbox, StartError, UpOptions};
+use super::start::{self, Admin, Progress, Sandbox, StartError};
 use crate::config::ShopConfig;
-use crate::secrets::Secrets;
+use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::SERVICES;
-use crate::storage::Db;
 use crate::vocabulary::Env;
+
+/// What [`prepare`] does beyond the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct PrepareOptions {
+    /// Give the admin a new password.
+    pub reset_admin: bool,
+    /// The password of an admin that is made or reset; a generated one by default.
+    pub admin_password: Option<String>,
+    /// The secrets; in the data folder by default.
+    pub secrets_file: Option<PathBuf>,
+    /// How long to wait for a database that does not answer.
+    pub patience: Duration,
+    /// Versions replace each other while they run: tables that a newer one added to are good enough.
+    pub side_by_side: bool,
+}
 
 /// What a shop that is prepared may tell.
 #[derive(Debug)]
@@ -18,6 +34,8 @@ pub struct Prepared {
     pub admin: Option<Admin>,
     /// The demo promotion codes and what they give.
     pub promotions: Vec<(String, String)>,
+    /// How many migrations ran.
+    pub ran: usize,
     secrets: Arc<Secrets>,
 }
 
@@ -33,17 +51,20 @@ impl Prepared {
 /// running: afterwards [`super::serve`] starts the roles, in any process that finds the same data folder.
 pub async fn prepare(
     config: ShopConfig,
-    options: UpOptions,
+    options: PrepareOptions,
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<Prepared, StartError> {
     let env = Env::system();
     start::make_data_folder(&config)?;
     let telemetry = start::begin_telemetry(&config, &env)?;
-    let secrets = Arc::new(Secrets::load_or_generate(&config.data_dir.join("secrets.json"), &env)?);
+    let secrets_file = options.secrets_file.unwrap_or_else(|| config.data_dir.join(SECRETS_FILE));
+    let secrets = Arc::new(Secrets::load_or_generate(&secrets_file, &env)?);
     progress(Progress::Opening);
-    let db = Db::open(&config.engine).await?;
+    let db = start::open(&config, options.patience).await?;
     progress(Progress::Migrating);
-    let ran = db.migrate(&assemble::migrations(), &env).await?;
+    let migrations = assemble::migrations();
+    let is_done = options.side_by_side && db.missing(&migrations).await? == 0;
+    let ran = if is_done { 0 } else { db.migrate(&migrations, &env).await? };
     progress(Progress::Migrated { ran });
 
     progress(Progress::Seeding);
@@ -59,8 +80,9 @@ pub async fn prepare(
     let mut assembly =
         Assembly::new(ground, SERVICES.to_vec(), &HashMap::new()).map_err(StartError::Mount)?;
     assembly.mount().await.map_err(StartError::Mount)?;
-    let (admin, promotions) = start::furnish(&assembly.capabilities, options).await?;
+    let (admin, promotions) =
+        start::furnish(&assembly.capabilities, options.reset_admin, options.admin_password).await?;
     drop(assembly);
     db.close().await;
-    Ok(Prepared { admin, promotions, secrets })
+    Ok(Prepared { admin, promotions, ran, secrets })
 }

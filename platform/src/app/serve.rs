@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ use crate::http::Addresses;
 use crate::http::server::{self, ServerLimits};
 use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::{SERVICES, Service};
-use crate::storage::Db;
 
 /// The port of the gateway when it runs by itself.
 const GATEWAY_PORT: u16 = 8080;
@@ -92,6 +92,16 @@ impl Role {
     }
 }
 
+/// What a process that starts does about the tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tables {
+    /// It brings them up to date.
+    #[default]
+    Update,
+    /// It waits until somebody else has. Data that a newer binary added to are good enough: versions run side by side.
+    Await,
+}
+
 /// Which roles, and where everybody is.
 #[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
@@ -106,6 +116,12 @@ pub struct ServeOptions {
     pub webhook_url: Option<String>,
     /// The secrets; in the data folder by default.
     pub secrets_file: Option<PathBuf>,
+    /// What to do about the tables when a service is among the roles.
+    pub tables: Tables,
+    /// How long to wait for a database that does not answer, and for tables that somebody else brings up to date.
+    pub patience: Duration,
+    /// A listener for the gateway's metrics, which are then no longer on the public one.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl ServeOptions {
@@ -118,7 +134,7 @@ impl ServeOptions {
     }
 }
 
-/// Runs `options.roles` in this process. Migrates first when a service is among them.
+/// Runs `options.roles` in this process, on tables that are up to date when a service is among them.
 pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<RunningShop, StartError> {
     let env = config.env();
     start::make_data_folder(&config)?;
@@ -153,9 +169,21 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
         public = Some(listener);
     }
 
-    let db = Db::open(&config.engine).await?;
-    if !local.is_empty() {
-        db.migrate(&assemble::migrations(), &env).await?;
+    let mut metrics = None;
+    if let Some(address) = options.metrics_listen.filter(|_| is_public) {
+        config.metrics_public = false;
+        let (listener, url) = start::listen(address).await?;
+        shop.addresses.push(("metrics".to_owned(), url));
+        metrics = Some(listener);
+    }
+
+    let db = start::open(&config, options.patience).await?;
+    match options.tables {
+        _ if local.is_empty() => {}
+        Tables::Update => {
+            db.migrate(&assemble::migrations(), &env).await?;
+        }
+        Tables::Await => start::until_migrated(&db, options.patience).await?,
     }
     let provider_url = match config.payment.provider_url.as_str() {
         "" => format!("http://127.0.0.1:{FAKEPAY_PORT}"),
@@ -179,6 +207,10 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
     if let Some(listener) = public {
         let face = assembly.public_face();
         listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
+    }
+    if let Some(listener) = metrics {
+        let figures = assembly.capabilities.telemetry.metrics_route();
+        listeners.spawn(server::serve(listener, figures, ServerLimits::default(), stop.listeners.clone()));
     }
     for (name, router) in assembly.alone() {
         if !options.roles.contains(&Role::Service(name)) {

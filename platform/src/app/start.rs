@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,6 +20,9 @@ use crate::services::{SERVICES, order, product, user};
 use crate::storage::{Db, StorageError};
 use crate::telemetry::{LogsError, Telemetry};
 use crate::vocabulary::Env;
+
+/// How often a database that does not answer yet, or whose tables are not up to date yet, is asked again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Why the shop did not start.
 #[derive(Debug, thiserror::Error)]
@@ -127,10 +131,10 @@ impl Sandbox {
 }
 
 /// Opens the engine that `config` names and brings every service's tables to the newest version. Answers how many
-/// migrations ran.
-pub async fn migrate(config: &ShopConfig) -> Result<usize, StartError> {
+/// migrations ran. An engine that does not answer is asked again for as long as `patience` lasts.
+pub async fn migrate(config: &ShopConfig, patience: Duration) -> Result<usize, StartError> {
     make_data_folder(config)?;
-    let db = Db::open(&config.engine).await?;
+    let db = open(config, patience).await?;
     let ran = db.migrate(&assemble::migrations(), &Env::system()).await?;
     db.close().await;
     Ok(ran)
@@ -185,7 +189,7 @@ pub async fn up(
     let capabilities = assembly.capabilities.clone();
 
     progress(Progress::Seeding);
-    (shop.admin, shop.promotions) = furnish(&capabilities, options).await?;
+    (shop.admin, shop.promotions) = furnish(&capabilities, options.reset_admin, None).await?;
 
     let stop = Stops::default();
     let mut listeners = JoinSet::new();
@@ -199,12 +203,48 @@ pub async fn up(
     Ok(shop.with(capabilities, stop, listeners, jobs, relays))
 }
 
-/// Fills an empty shop: an admin, and the demo when it is wanted. Answers the new admin and the demo's codes.
+/// Opens the engine that `config` names. One that does not answer yet is asked again for as long as `patience` lasts.
+pub(super) async fn open(config: &ShopConfig, patience: Duration) -> Result<Db, StorageError> {
+    let began = Instant::now();
+    loop {
+        match Db::open(&config.engine).await {
+            Err(StorageError::Unavailable(why)) if began.elapsed() < patience => {
+                tracing::warn!(why, "the database does not answer yet");
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Waits until somebody else has brought the tables up to date, for as long as `patience` lasts.
+pub(super) async fn until_migrated(db: &Db, patience: Duration) -> Result<(), StorageError> {
+    let began = Instant::now();
+    loop {
+        let told = match db.missing(&assemble::migrations()).await {
+            Ok(0) => return Ok(()),
+            Ok(missing) => StorageError::Schema(format!(
+                "{missing} migrations have not run, and this process was told to run none: `shopd prepare` does"
+            )),
+            Err(error @ StorageError::Unavailable(_)) => error,
+            Err(error) => return Err(error),
+        };
+        if began.elapsed() >= patience {
+            return Err(told);
+        }
+        tracing::info!(why = %told, "waiting for the tables");
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
+
+/// Fills an empty shop: an admin with `password` or a generated one, and the demo when it is wanted. Answers the new
+/// admin and the demo's codes.
 pub(super) async fn furnish(
     capabilities: &Capabilities,
-    options: UpOptions,
+    reset_admin: bool,
+    password: Option<String>,
 ) -> Result<(Option<Admin>, Vec<(String, String)>), StartError> {
-    let admin = seed_admin(capabilities, options.reset_admin).await.map_err(StartError::Mount)?;
+    let admin = seed_admin(capabilities, reset_admin, password).await.map_err(StartError::Mount)?;
     if !capabilities.config.demo_data {
         return Ok((admin, Vec::new()));
     }
@@ -214,8 +254,12 @@ pub(super) async fn furnish(
 }
 
 /// An admin where there is none, or a new password when `reset` asks for one. Only its hash is kept.
-async fn seed_admin(capabilities: &Capabilities, reset: bool) -> anyhow::Result<Option<Admin>> {
-    let password = user::generate_password(&capabilities.env);
+async fn seed_admin(
+    capabilities: &Capabilities,
+    reset: bool,
+    password: Option<String>,
+) -> anyhow::Result<Option<Admin>> {
+    let password = password.unwrap_or_else(|| user::generate_password(&capabilities.env));
     if reset {
         user::reset_admin(capabilities, &password).await?;
     } else if !user::seed_admin(capabilities, &password).await? {

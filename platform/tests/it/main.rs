@@ -24,6 +24,7 @@ mod product;
 mod product_catalogue;
 mod saga_runner;
 mod shop;
+mod shopd;
 mod telemetry;
 mod user;
 mod verify;

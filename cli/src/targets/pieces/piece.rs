@@ -95,7 +95,7 @@ async fn live(
         listen: Some(charter.listen),
         peers,
         webhook_url: charter.webhook_url.clone(),
-        secrets_file: None,
+        ..ServeOptions::default()
     };
     let shop = tokio::select! {
         started = app::serve(config(charter), options) => {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
-use platform::app::{self, EngineConfig, Prepared, Role, UpOptions};
+use platform::app::{self, EngineConfig, PrepareOptions, Prepared, Role};
 use platform::vocabulary::Env;
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -177,7 +177,7 @@ impl Shop<'_> {
         config.engine =
             EngineConfig::Postgres { url: database_url.to_owned(), connections_max: CONNECTIONS_MAX };
         let (sender, mut steps) = unbounded_channel();
-        let options = UpOptions { reset_admin: self.wish.reset_admin };
+        let options = PrepareOptions { reset_admin: self.wish.reset_admin, ..PrepareOptions::default() };
         let preparing = app::prepare(config, options, move |step| drop(sender.send(step)));
         tokio::pin!(preparing);
         loop {
