@@ -12,7 +12,7 @@ use super::{
     BusFaults, CLAIM, DeadLetter, DeadLetterFilter, Delivery, INBOX, MARK, Outgoing, QueueHealth, QueueSpec,
     Transport,
 };
-use crate::storage::{Batch, Db, Expect, JsonText, Row, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, JsonText, Row, StorageError, Value, places};
 use crate::vocabulary::{Env, clock};
 
 pub(super) struct Embedded {
@@ -395,8 +395,7 @@ fn letter(row: &Row) -> Result<DeadLetter, StorageError> {
 /// `$first, …` for `ids`, filled up with the last one to one of a few lengths, so that few statements are prepared.
 pub(super) fn in_list(first: usize, ids: &[Uuid]) -> (String, Vec<Value>) {
     let length = [1, 4, 16, 64, 128].into_iter().find(|length| *length >= ids.len()).unwrap_or(ids.len());
-    let places: Vec<String> = (first..first + length).map(|number| format!("${number}")).collect();
     let last = ids.last().copied().unwrap_or_default();
     let filled = ids.iter().copied().chain(std::iter::repeat(last)).take(length).map(Value::from).collect();
-    (places.join(", "), filled)
+    (places(first, length), filled)
 }

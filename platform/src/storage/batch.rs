@@ -41,8 +41,7 @@ fn insert_sql(insert: &str, rows: &[Vec<Value>], tail: &str) -> String {
             if column > 0 {
                 sql.push_str(", ");
             }
-            sql.push('$');
-            sql.push_str(&number.to_string());
+            push_place(&mut sql, number);
         }
         sql.push(')');
     }
@@ -51,6 +50,32 @@ fn insert_sql(insert: &str, rows: &[Vec<Value>], tail: &str) -> String {
         sql.push_str(tail);
     }
     sql
+}
+
+/// `$first, …`: as many places for parameters as `count` says.
+pub(crate) fn places(first: usize, count: usize) -> String {
+    let mut list = String::with_capacity(count * 6);
+    for number in first..first + count {
+        if number > first {
+            list.push_str(", ");
+        }
+        push_place(&mut list, number);
+    }
+    list
+}
+
+/// `$12`. By hand: statements are made of many of these, and formatting machinery costs more than the digits.
+fn push_place(sql: &mut String, number: usize) {
+    let mut unit = 1;
+    while number / unit >= 10 {
+        unit *= 10;
+    }
+    sql.push('$');
+    while unit > 0 {
+        // A digit, so it fits.
+        sql.push(char::from(b'0' + u8::try_from(number / unit % 10).unwrap_or_default()));
+        unit /= 10;
+    }
 }
 
 /// Statements that are written together or not at all.
@@ -153,5 +178,13 @@ mod tests {
             batch.statements.iter().flat_map(|statement| statement.params.iter().step_by(2)).collect();
         assert_eq!(numbers, (0..100i64).map(Value::Int).collect::<Vec<_>>().iter().collect::<Vec<_>>());
         assert!(Batch::new().insert_many("INSERT INTO t (n)", vec![], "").is_empty());
+    }
+
+    #[test]
+    fn places_are_numbered_from_the_first() {
+        assert_eq!(places(2, 3), "$2, $3, $4");
+        assert_eq!(places(9, 2), "$9, $10");
+        assert!(places(98, 3).ends_with("$99, $100"));
+        assert_eq!(places(1, 0), "");
     }
 }

@@ -21,6 +21,7 @@ mod read_only;
 pub mod sqlite;
 mod value;
 
+pub(crate) use batch::places;
 pub use batch::{Batch, Expect, Statement};
 pub use engine::{Db, Dialect, Engine, EngineConfig, StorageError, StorageHealth};
 pub use faults::{FaultRule, FaultSwitch, StorageFault};

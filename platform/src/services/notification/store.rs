@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::client::{Delivery, DeliveryFilter, FailedAttempt, Preferences};
 use super::model::{self, Message};
 use crate::http::Context;
-use crate::storage::{Batch, Db, Expect, Row, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, Row, StorageError, Value, places};
 use crate::vocabulary::{DeliveryId, Env, Event, EventId, OrderId, Timestamp, clock};
 
 /// How long what was sent stays readable.
@@ -395,8 +395,4 @@ fn in_list(first: usize, ids: &[Uuid]) -> (String, Vec<Value>) {
 
 fn padded(count: usize) -> usize {
     [1, 8, 32, 128, 256].into_iter().find(|length| *length >= count).unwrap_or(count)
-}
-
-fn places(first: usize, count: usize) -> String {
-    (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }

@@ -18,7 +18,7 @@ use super::provider::{Notice, ProviderAnswer, Snapshot, Stage};
 use super::store::Known;
 use super::store::rows::record_of;
 use crate::resilience::retry::Backoff;
-use crate::storage::{Batch, StorageError, Value};
+use crate::storage::{Batch, StorageError, Value, places};
 use crate::vocabulary::{OrderId, clock};
 
 /// Webhooks stored at once.
@@ -178,8 +178,7 @@ impl Cashier {
         let mut wanted: Vec<OrderId> = orders.into_iter().collect();
         let length = [1, 4, 16, 64].into_iter().find(|length| *length >= wanted.len()).unwrap_or(GROUP_MAX);
         wanted.resize(length, wanted[0]);
-        let places: Vec<String> = (1..=length).map(|number| format!("${number}")).collect();
-        let sql = format!("SELECT * FROM payments WHERE order_id IN ({})", places.join(", "));
+        let sql = format!("SELECT * FROM payments WHERE order_id IN ({})", places(1, length));
         let params = wanted.into_iter().map(Value::from).collect();
         for row in self.inner.store.db.read(&sql, params).await? {
             let record = record_of(&row)?;

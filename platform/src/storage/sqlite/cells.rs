@@ -5,20 +5,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::storage::{Kind, Value};
 
-/// To SQLite `$2` is a name, numbered by its first appearance: so each place is asked for its name.
-pub(super) fn bind(prepared: &mut rusqlite::Statement<'_>, params: &[Value]) -> rusqlite::Result<()> {
-    for place in 1..=prepared.parameter_count() {
-        let number =
-            prepared.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let value = number
-            .and_then(|number| params.get(number.checked_sub(1)?))
-            .ok_or(rusqlite::Error::InvalidParameterCount(params.len(), place))?;
-        prepared.raw_bind_parameter(place, Bound(value))?;
-    }
-    Ok(())
-}
-
-struct Bound<'value>(&'value Value);
+/// A value on its way into a statement.
+pub(super) struct Bound<'value>(pub(super) &'value Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

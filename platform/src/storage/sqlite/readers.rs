@@ -1,0 +1,89 @@
+//! The threads that read, each with a connection of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::cells::cell;
+use super::connection::failure;
+use super::statements::Statements;
+use super::{Answer, Counters, spawn};
+use crate::storage::{Row, StorageError, Value};
+
+const READERS_MAX: usize = 4;
+
+/// What a reader is asked.
+pub(super) enum ReaderJob {
+    Read { sql: String, params: Vec<Value>, answer: Answer<Vec<Row>> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+/// Starts a few threads that read, each with a connection of its own; answers the way to them and how many they are.
+pub(super) fn start_readers(
+    counters: &Arc<Counters>,
+    open: impl Fn() -> Result<Connection, StorageError>,
+) -> Result<(Sender<ReaderJob>, usize), StorageError> {
+    // One that many can wait at: a job wakes one of them.
+    let (readers, jobs) = crossbeam_channel::unbounded();
+    let count = thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, READERS_MAX));
+    for number in 1..=count {
+        let connection = open()?;
+        let (jobs, told) = (jobs.clone(), Arc::clone(counters));
+        spawn(format!("sqlite-reader-{number}"), move || serve_reads(connection, &jobs, &told))?;
+    }
+    Ok((readers, count))
+}
+
+fn serve_reads(connection: Connection, jobs: &Receiver<ReaderJob>, counters: &Counters) {
+    let closing = answer_reads(&mut Statements::new(&connection), jobs, counters);
+    // Gone before it says so: the writer must be the last, or the log stays beside the file.
+    drop(connection);
+    if let Some(answer) = closing {
+        answer.send(()).ok();
+    }
+}
+
+/// Answers until told to close, or until the engine is dropped; whoever waits for the end is handed back.
+fn answer_reads(
+    statements: &mut Statements<'_>,
+    jobs: &Receiver<ReaderJob>,
+    counters: &Counters,
+) -> Option<oneshot::Sender<()>> {
+    loop {
+        match jobs.recv() {
+            Ok(ReaderJob::Read { sql, params, answer }) => {
+                if answer.is_closed() {
+                    continue;
+                }
+                counters.busy.fetch_add(1, Ordering::Relaxed);
+                let outcome =
+                    query(statements, &sql, &params).map_err(|error| match error.sqlite_error_code() {
+                        Some(ErrorCode::ReadOnly) => {
+                            StorageError::Invalid(format!("a read must not write: {error}"))
+                        }
+                        _ => failure(&error, None),
+                    });
+                counters.busy.fetch_sub(1, Ordering::Relaxed);
+                answer.send(outcome).ok();
+            }
+            Ok(ReaderJob::Close { answer }) => return Some(answer),
+            Err(_) => return None,
+        }
+    }
+}
+
+fn query(statements: &mut Statements<'_>, sql: &str, params: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let prepared = statements.of(sql)?;
+    let columns = prepared.columns();
+    let mut answered = Vec::new();
+    let mut rows = prepared.bound(params)?.raw_query();
+    while let Some(row) = rows.next()? {
+        let values = (0..columns.len()).map(|at| row.get_ref(at).and_then(cell)).collect::<Result<_, _>>()?;
+        answered.push(Row { columns: Arc::clone(&columns), values });
+    }
+    Ok(answered)
+}
