@@ -24,7 +24,7 @@ const TABLES: &[(&str, &str, &[&str])] = &[
     ("bus_dead_letters", "id", &["body", "reason"]),
     ("notification_deliveries", "id", &["facts", "last_error"]),
     ("notification_attempts", "delivery_id", &["reason"]),
-    ("payment_attempts", "id", &["payment_method", "outcome"]),
+    ("payment_attempts", "payment_id", &["payment_method", "outcome"]),
     ("order_audit", "id", &["before", "after"]),
     ("payment_audit", "id", &["before", "after"]),
     ("product_audit", "id", &["before", "after"]),

@@ -12,6 +12,7 @@ mod engine_failures;
 mod engines;
 mod fakepay;
 mod gateway;
+mod migrations;
 mod notification;
 mod notification_smtp;
 mod order_abuse;

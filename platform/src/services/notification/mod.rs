@@ -72,17 +72,27 @@ pub const SERVICE: Service = Service {
         needs: &[],
         objectives: &[Objective { name: "availability", ratio: 0.999, within: None }],
     },
-    migrations: &[Migration {
-        service: NAME,
-        version: 1,
-        name: "deliveries",
-        sql: concat!(
-            crate::message_tables!("notification"),
-            include_str!("../../../migrations/notification/0001_deliveries.sql")
-        ),
-        sqlite: "",
-        postgres: "",
-    }],
+    migrations: &[
+        Migration {
+            service: NAME,
+            version: 1,
+            name: "deliveries",
+            sql: concat!(
+                crate::message_tables!("notification"),
+                include_str!("../../../migrations/notification/0001_deliveries.sql")
+            ),
+            sqlite: "",
+            postgres: "",
+        },
+        Migration {
+            service: NAME,
+            version: 2,
+            name: "narrow",
+            sql: "",
+            sqlite: include_str!("../../../migrations/notification/0002_narrow_sqlite.sql"),
+            postgres: "",
+        },
+    ],
     queues: &[QueueSpec {
         name: NAME,
         topics: &Topic::ALL,

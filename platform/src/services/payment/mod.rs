@@ -55,17 +55,27 @@ pub const SERVICE: Service = Service {
             Objective { name: "latency", ratio: 0.95, within: Some(Duration::from_millis(500)) },
         ],
     },
-    migrations: &[Migration {
-        service: "payment",
-        version: 1,
-        name: "payments",
-        sql: concat!(
-            include_str!("../../../migrations/payment/0001_payments.sql"),
-            message_tables!("payment")
-        ),
-        sqlite: "",
-        postgres: "",
-    }],
+    migrations: &[
+        Migration {
+            service: "payment",
+            version: 1,
+            name: "payments",
+            sql: concat!(
+                include_str!("../../../migrations/payment/0001_payments.sql"),
+                message_tables!("payment")
+            ),
+            sqlite: "",
+            postgres: "",
+        },
+        Migration {
+            service: "payment",
+            version: 2,
+            name: "narrow",
+            sql: "",
+            sqlite: include_str!("../../../migrations/payment/0002_narrow_sqlite.sql"),
+            postgres: include_str!("../../../migrations/payment/0002_narrow_postgres.sql"),
+        },
+    ],
     queues: &[],
     outbox: Some(store::OUTBOX),
     mount,

@@ -117,8 +117,9 @@ impl Store {
         let mut batch = Batch::new();
         batch.one(
             NEW_ATTEMPT,
-            "UPDATE payment_attempts SET state = 'open', next_at = $2, updated_at = $3 WHERE id = $1 AND state = 'unsent'",
-            vec![attempt.id.into(), next_at.into(), self.env.now().into()],
+            "UPDATE payment_attempts SET state = 'open', next_at = $3, updated_at = $4
+             WHERE payment_id = $1 AND n = $2 AND state = 'unsent'",
+            vec![attempt.payment_id.into(), attempt.n.into(), next_at.into(), self.env.now().into()],
         );
         self.db.write(batch).await.map(drop)
     }
@@ -137,10 +138,11 @@ impl Store {
         // A lookup is looked at soon; what never left waits for its caller.
         batch.one(
             END_ATTEMPT,
-            "UPDATE payment_attempts SET state = $2, outcome = $3, failed_at = $4, next_at = $5, updated_at = $5
-             WHERE id = $1 AND state IN ('open', 'lookup')",
+            "UPDATE payment_attempts SET state = $3, outcome = $4, failed_at = $5, next_at = $6, updated_at = $6
+             WHERE payment_id = $1 AND n = $2 AND state IN ('open', 'lookup')",
             vec![
-                attempt.id.into(),
+                attempt.payment_id.into(),
+                attempt.n.into(),
                 settlement.state.as_str().into(),
                 outcome.map(JsonText::of).into(),
                 settlement.failed_at.into(),
@@ -188,8 +190,9 @@ impl Store {
         let now = self.env.now();
         batch.one(
             END_ATTEMPT,
-            "UPDATE payment_attempts SET state = 'superseded', updated_at = $2 WHERE id = $1 AND state IN ('open', 'lookup')",
-            vec![attempt.id.into(), now.into()],
+            "UPDATE payment_attempts SET state = 'superseded', updated_at = $3
+             WHERE payment_id = $1 AND n = $2 AND state IN ('open', 'lookup')",
+            vec![attempt.payment_id.into(), attempt.n.into(), now.into()],
         );
         let next = self.attempt(record, intent, Duration::ZERO, attempt.request_id.clone());
         insert_attempt(&mut batch, &next, now);
@@ -243,9 +246,9 @@ impl Store {
         let mut batch = Batch::new();
         batch.one(
             "take_up",
-            "UPDATE payment_attempts SET tries = tries + 1, next_at = $3
-             WHERE id = $1 AND tries = $2 AND state IN ('open', 'lookup')",
-            vec![attempt.id.into(), attempt.tries.into(), next_at.into()],
+            "UPDATE payment_attempts SET tries = tries + 1, next_at = $4
+             WHERE payment_id = $1 AND n = $2 AND tries = $3 AND state IN ('open', 'lookup')",
+            vec![attempt.payment_id.into(), attempt.n.into(), attempt.tries.into(), next_at.into()],
         );
         match self.db.write(batch).await {
             Ok(_) => Ok(true),
@@ -258,8 +261,8 @@ impl Store {
     pub async fn postpone(&self, attempt: &Attempt, next_at: Timestamp) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         batch.run(
-            "UPDATE payment_attempts SET next_at = $2 WHERE id = $1 AND state IN ('open', 'lookup')",
-            vec![attempt.id.into(), next_at.into()],
+            "UPDATE payment_attempts SET next_at = $3 WHERE payment_id = $1 AND n = $2 AND state IN ('open', 'lookup')",
+            vec![attempt.payment_id.into(), attempt.n.into(), next_at.into()],
         );
         self.db.write(batch).await.map(drop)
     }

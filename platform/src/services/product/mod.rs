@@ -81,6 +81,14 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        service: "product",
+        version: 3,
+        name: "narrow",
+        sql: "",
+        sqlite: include_str!("../../../migrations/product/0003_narrow_sqlite.sql"),
+        postgres: "",
+    },
 ];
 
 fn mount(capabilities: &Capabilities) -> Mounted {
