@@ -171,10 +171,14 @@ impl Door {
         }
         let mut response = match (&origin, &method, &span) {
             (Some(_), &Method::OPTIONS, _) if way.is_api() => cors::preflight(),
-            (_, _, Some(span)) => {
-                span.run(bounded(config.timeout, self.pass(&way, &mut context, request))).await
+            (_, _, span) => {
+                // Boxed: whatever is behind the door is large, and would be moved with every layer around it.
+                let answer = Box::pin(bounded(config.timeout, self.pass(&way, &mut context, request)));
+                match span {
+                    Some(span) => span.run(answer).await,
+                    None => answer.await,
+                }
             }
-            (_, _, None) => bounded(config.timeout, self.pass(&way, &mut context, request)).await,
         };
         if let Some(span) = &mut span {
             describe(span, response.status());

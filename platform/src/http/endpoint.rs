@@ -157,27 +157,28 @@ impl Endpoint {
                     Err(never) => match never {},
                 }
             }
-            Place::Remote(remote) => {
-                let (parts, body) = remote.sealed(self.service, context, request).await?;
-                let client = &remote.client;
-                let exchange =
-                    |request| async { Ok(client.send(request, remote.timeout).await?.map(Body::from)) };
-                // These requests are the shop's own, and a key is on those that honour it.
-                let may_repeat = parts.method.is_idempotent()
-                    || parts.headers.contains_key("idempotency-key")
-                    || parts.uri.path().starts_with("/internal/");
-                remote.ask(self.service, parts, body, may_repeat, exchange).await
-            }
+            // Boxed, both: else every call in this process would carry the room that a socket needs.
+            Place::Remote(remote) => Box::pin(self.send_away(remote, context, request)).await,
             Place::Public { base_url, client, timeout } => {
-                let (mut parts, body) = whole(request).await?;
-                if let Some(bearer) = &context.bearer {
-                    let value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()))
-                        .map_err(|error| CallError::Refused(error.to_string()))?;
-                    parts.headers.insert(header::AUTHORIZATION, value);
-                }
-                over_socket(client, base_url, *timeout, parts, body).await
+                Box::pin(send_through_gateway(base_url, client, *timeout, context, request)).await
             }
         }
+    }
+
+    async fn send_away(
+        &self,
+        remote: &Remote,
+        context: &Context,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, CallError> {
+        let (parts, body) = remote.sealed(self.service, context, request).await?;
+        let client = &remote.client;
+        let exchange = |request| async { Ok(client.send(request, remote.timeout).await?.map(Body::from)) };
+        // These requests are the shop's own, and a key is on those that honour it.
+        let may_repeat = parts.method.is_idempotent()
+            || parts.headers.contains_key("idempotency-key")
+            || parts.uri.path().starts_with("/internal/");
+        remote.ask(self.service, parts, body, may_repeat, exchange).await
     }
 
     /// Passes a request of somebody else's on as `context`, and streams the answer back wherever the service is. For
@@ -192,6 +193,16 @@ impl Endpoint {
         let Place::Remote(remote) = &self.place else {
             return self.send(context, request).await;
         };
+        Box::pin(self.forward_away(remote, context, request, may_repeat)).await
+    }
+
+    async fn forward_away(
+        &self,
+        remote: &Remote,
+        context: &Context,
+        request: Request<Body>,
+        may_repeat: bool,
+    ) -> Result<Response<Body>, CallError> {
         let (parts, body) = remote.sealed(self.service, context, request).await?;
         let client = &remote.client;
         let exchange = |request| async { Ok(client.stream(request, remote.timeout).await?.map(Body::new)) };
@@ -321,6 +332,23 @@ async fn whole(request: Request<Body>) -> Result<(Parts, Bytes), CallError> {
         .await
         .map_err(|error| CallError::Refused(error.to_string()))?;
     Ok((parts, body))
+}
+
+/// Sends a request to the gateway, as whoever the context's bearer token names.
+async fn send_through_gateway(
+    base_url: &str,
+    client: &HttpClient,
+    timeout: Duration,
+    context: &Context,
+    request: Request<Body>,
+) -> Result<Response<Body>, CallError> {
+    let (mut parts, body) = whole(request).await?;
+    if let Some(bearer) = &context.bearer {
+        let value = HeaderValue::from_str(&format!("Bearer {}", bearer.expose()))
+            .map_err(|error| CallError::Refused(error.to_string()))?;
+        parts.headers.insert(header::AUTHORIZATION, value);
+    }
+    over_socket(client, base_url, timeout, parts, body).await
 }
 
 async fn over_socket(

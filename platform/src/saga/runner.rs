@@ -100,7 +100,8 @@ impl<S: Saga> Runner<S> {
     /// Carries a saga whose lease this worker holds, in a task of its own.
     pub fn drive(&self, row: SagaRow, work: S::Work) {
         let runner = self.clone();
-        self.shared.tasks.spawn(async move { runner.carry(row, work).await });
+        // Boxed: a saga is twenty kilobytes, and on its way into a task it is moved four times.
+        self.shared.tasks.spawn(Box::pin(async move { runner.carry(row, work).await }));
     }
 
     /// Looks for due sagas now instead of at the next poll.

@@ -51,9 +51,9 @@ impl Scope {
         SCOPE.try_with(look).ok()
     }
 
-    /// Runs `work` in this scope.
-    pub async fn run<F: Future>(self, work: F) -> F::Output {
-        SCOPE.scope(self, work).await
+    /// Runs `work` in this scope. Box what is large: it is moved on its way in.
+    pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        SCOPE.scope(self, work)
     }
 
     /// The service at work.

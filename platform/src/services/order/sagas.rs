@@ -333,7 +333,8 @@ impl Saga for OrderSagas {
         let mut span = self.telemetry.start("order", SpanKind::Internal, "saga step", &work.by.context);
         span.note_order(work.order.id);
         let context = Context { deadline: Some(self.env.after(ANSWER_MAX)), ..span.context().clone() };
-        let advance = span.run(self.step(&context, row, work)).await;
+        // Boxed: a step is large, and would be moved with every layer around it.
+        let advance = span.run(Box::pin(self.step(&context, row, work))).await;
         span.word(Attribute::Step, advance.step);
         span.word(Attribute::Outcome, advance.outcome);
         advance

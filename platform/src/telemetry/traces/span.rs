@@ -169,9 +169,9 @@ impl Span {
         &self.scope
     }
 
-    /// Runs `work` in this span's scope. Does not end the span.
-    pub async fn run<F: Future>(&self, work: F) -> F::Output {
-        self.scope.clone().run(work).await
+    /// Runs `work` in this span's scope. Does not end the span. Box what is large: it is moved on its way in.
+    pub fn run<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        self.scope.clone().run(work)
     }
 
     /// Names the order that the work is about.
