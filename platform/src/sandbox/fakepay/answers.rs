@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::intents::{Decline, Intent, Refund, Status};
@@ -86,6 +87,11 @@ impl ApiError {
         self.status == 402 || self.status >= 500
     }
 
+    /// The error object as an answer.
+    pub(super) fn text(&self) -> String {
+        self.body().to_string()
+    }
+
     /// The error object.
     pub(super) fn body(&self) -> Value {
         let mut error = json!({ "type": self.kind, "message": self.message });
@@ -100,7 +106,7 @@ impl ApiError {
                 format!("https://stripe.com/docs/error-codes/{}", code.replace('_', "-")).into();
         }
         if let Some(intent) = &self.intent {
-            error["payment_intent"] = payment_intent(intent, false);
+            error["payment_intent"] = payment_intent(intent, false).value();
             if self.kind == "card_error" {
                 error["charge"] = intent.charge_id().into();
             }
@@ -115,42 +121,93 @@ impl ApiError {
     }
 }
 
+/// A `payment_intent`. A struct and not a tree: it is written twice an order.
+#[derive(Debug, Serialize)]
+pub(super) struct PaymentIntent<'intent> {
+    id: String,
+    object: &'static str,
+    amount: i64,
+    amount_capturable: i64,
+    amount_received: i64,
+    canceled_at: Option<i64>,
+    cancellation_reason: Option<&'intent str>,
+    capture_method: &'static str,
+    client_secret: String,
+    confirmation_method: &'static str,
+    created: i64,
+    currency: &'intent str,
+    customer: Option<()>,
+    description: Option<&'intent str>,
+    last_payment_error: Option<Value>,
+    latest_charge: Option<LatestCharge>,
+    livemode: bool,
+    metadata: &'intent Metadata,
+    next_action: Option<()>,
+    payment_method: Option<&'intent str>,
+    payment_method_types: [&'static str; 1],
+    receipt_email: Option<()>,
+    setup_future_usage: Option<()>,
+    shipping: Option<()>,
+    status: &'static str,
+}
+
+/// The charge's id, or the charge.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum LatestCharge {
+    Id(String),
+    Expanded(Value),
+}
+
 /// A `payment_intent`; with `expanded`, its charge instead of the charge's id.
-pub(super) fn payment_intent(intent: &Intent, expanded: bool) -> Value {
+pub(super) fn payment_intent(intent: &Intent, expanded: bool) -> PaymentIntent<'_> {
     let charged = intent.authorized > 0 || intent.declined.is_some();
-    let charge = match (charged, expanded) {
-        (false, _) => Value::Null,
-        (true, false) => intent.charge_id().into(),
-        (true, true) => charge(intent),
-    };
-    let error = intent.declined.map(|decline| ApiError::last_payment_error(decline, intent));
-    json!({
-        "id": intent.id(),
-        "object": "payment_intent",
-        "amount": intent.amount,
-        "amount_capturable": intent.capturable(),
-        "amount_received": intent.captured,
-        "canceled_at": intent.canceled_at,
-        "cancellation_reason": intent.cancellation_reason,
-        "capture_method": if intent.manual_capture { "manual" } else { "automatic" },
-        "client_secret": format!("{}_secret_sandbox", intent.id()),
-        "confirmation_method": "automatic",
-        "created": intent.created,
-        "currency": intent.currency,
-        "customer": null,
-        "description": intent.description,
-        "last_payment_error": error,
-        "latest_charge": charge,
-        "livemode": false,
-        "metadata": intent.metadata,
-        "next_action": null,
-        "payment_method": if intent.declined.is_some() { None } else { intent.payment_method.as_deref() },
-        "payment_method_types": ["card"],
-        "receipt_email": null,
-        "setup_future_usage": null,
-        "shipping": null,
-        "status": intent.status.as_str(),
-    })
+    let id = intent.id();
+    PaymentIntent {
+        client_secret: format!("{id}_secret_sandbox"),
+        id,
+        object: "payment_intent",
+        amount: intent.amount,
+        amount_capturable: intent.capturable(),
+        amount_received: intent.captured,
+        canceled_at: intent.canceled_at,
+        cancellation_reason: intent.cancellation_reason.as_deref(),
+        capture_method: if intent.manual_capture { "manual" } else { "automatic" },
+        confirmation_method: "automatic",
+        created: intent.created,
+        currency: &intent.currency,
+        customer: None,
+        description: intent.description.as_deref(),
+        last_payment_error: intent.declined.map(|decline| ApiError::last_payment_error(decline, intent)),
+        latest_charge: charged.then(|| {
+            if expanded {
+                LatestCharge::Expanded(charge(intent))
+            } else {
+                LatestCharge::Id(intent.charge_id())
+            }
+        }),
+        livemode: false,
+        metadata: &intent.metadata,
+        next_action: None,
+        payment_method: intent.payment_method.as_deref().filter(|_| intent.declined.is_none()),
+        payment_method_types: ["card"],
+        receipt_email: None,
+        setup_future_usage: None,
+        shipping: None,
+        status: intent.status.as_str(),
+    }
+}
+
+impl PaymentIntent<'_> {
+    /// As part of something larger.
+    pub(super) fn value(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// As an answer.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 /// The `charge` behind an intent.
@@ -213,11 +270,11 @@ pub(super) fn statement_line(intent: &Intent) -> Value {
 /// An answer with the headers that Stripe's libraries look at.
 pub(super) fn respond(
     status: u16,
-    body: &Value,
+    body: String,
     request_id: &str,
     key: Option<(&str, bool)>,
 ) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

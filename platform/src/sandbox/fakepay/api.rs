@@ -66,18 +66,18 @@ impl Sandbox {
             return self.change(&call, &request_id).await;
         };
         let (status, body) = split(answer);
-        Outcome::Answer(respond(status, &body, &request_id, None))
+        Outcome::Answer(respond(status, body.to_string(), &request_id, None))
     }
 
     /// A change: replayed when its key was seen, done once otherwise, durable before it is answered.
     async fn change(&self, call: &Call<'_>, request_id: &str) -> Outcome {
         let key = call.headers.get("idempotency-key").and_then(|key| key.to_str().ok());
-        let answer = |status, body: &Value, replayed| {
+        let answer = |status, body: String, replayed| {
             Outcome::Answer(respond(status, body, request_id, key.map(|key| (key, replayed))))
         };
         let form = match Form::parse(call.body) {
             Ok(form) => form,
-            Err(error) => return answer(error.status, &error.body(), false),
+            Err(error) => return answer(error.status, error.text(), false),
         };
         let fingerprint = form.fingerprint(call.path);
         // Twins race for the key: whoever comes second finds the first one's answer on the next turn.
@@ -87,18 +87,18 @@ impl Sandbox {
                 match self.book.answer(key_token(key)).await {
                     Ok(Some((saved, _))) if saved.fingerprint != fingerprint => {
                         let error = ApiError::key_reused(key);
-                        return answer(error.status, &error.body(), false);
+                        return answer(error.status, error.text(), false);
                     }
                     Ok(Some((saved, intent))) => {
-                        return answer(saved.status, &saved.body(intent.as_ref()), true);
+                        return answer(saved.status, saved.body(intent.as_ref()), true);
                     }
                     Ok(None) => {}
-                    Err(error) => return answer(500, &broken(error).body(), false),
+                    Err(error) => return answer(500, broken(error).text(), false),
                 }
             }
             let params = match form.take().map_or_else(|| Form::parse(call.body), Ok) {
                 Ok(params) => params,
-                Err(error) => return answer(error.status, &error.body(), false),
+                Err(error) => return answer(error.status, error.text(), false),
             };
             let struck = self.faults.strike(|mode| {
                 matches!(mode, FaultMode::Error | FaultMode::TimeoutBefore | FaultMode::Decline)
@@ -113,9 +113,9 @@ impl Sandbox {
                     self.faults.hang().await;
                     return Outcome::Cut;
                 }
-                Ok(Done { status, body, .. }) => return answer(status, &body, false),
+                Ok(Done { status, body, .. }) => return answer(status, body, false),
                 Err(Failed::Stale) => {}
-                Err(Failed::Error(error)) => return answer(error.status, &error.body(), false),
+                Err(Failed::Error(error)) => return answer(error.status, error.text(), false),
             }
         }
     }
@@ -188,7 +188,7 @@ impl Sandbox {
                 return Err(Failed::Stale);
             }
         }
-        Ok(Done { status, body, happened: false })
+        Ok(Done { status, body: body.to_string(), happened: false })
     }
 
     async fn seen(&self, change: &Change, form: &mut Form) -> Result<Option<Seen>, Failed> {
@@ -375,7 +375,7 @@ impl Sandbox {
 
 struct Done {
     status: u16,
-    body: Value,
+    body: String,
     /// Something happened: the answer to that is what a time-out after the act hides.
     happened: bool,
 }

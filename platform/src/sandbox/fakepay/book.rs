@@ -3,7 +3,7 @@
 //! A change is one frame: the intent as it is after it, the answer saved under the request's key, and the events it
 //! told. Memory holds tens of bytes an intent, however much the intents carry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use super::journal::{self, Journal, JournalError, Offset, Opened};
 
 /// For how long a key's answer is kept, in seconds.
 const KEYS_KEPT_S: i64 = 24 * 3600;
+/// So many of the last changes are remembered whole: money is taken moments after it was held.
+const RECENT_MAX: usize = 128;
 /// A journal is rewritten at its opening when it is larger than this and mostly dead.
 const REWRITE_BYTES: u64 = 8 << 20;
 
@@ -59,14 +61,15 @@ pub(super) enum Said {
 
 impl Answer {
     /// The body as it was answered.
-    pub(super) fn body(&self, intent: Option<&Intent>) -> Value {
+    pub(super) fn body(&self, intent: Option<&Intent>) -> String {
         match (&self.said, intent) {
-            (Said::Intent { expanded }, Some(intent)) => answers::payment_intent(intent, *expanded),
+            (Said::Intent { expanded }, Some(intent)) => answers::payment_intent(intent, *expanded).text(),
             (Said::Refund, Some(intent)) => {
-                intent.refunds.last().map_or(Value::Null, |refund| answers::refund(refund, intent))
+                let refund = intent.refunds.last().map(|refund| answers::refund(refund, intent));
+                refund.unwrap_or_default().to_string()
             }
-            (Said::Body(body), _) => body.clone(),
-            _ => Value::Null,
+            (Said::Body(body), _) => body.to_string(),
+            _ => Value::Null.to_string(),
         }
     }
 }
@@ -139,9 +142,23 @@ struct Places {
     keys: HashMap<Token, Offset>,
     /// Events that are not delivered, by their frame.
     pending: BTreeMap<Token, Offset>,
+    /// The intents of the last changes, by their frame.
+    recent: VecDeque<(Offset, Intent)>,
 }
 
 impl Places {
+    fn remember(&mut self, at: Offset, intent: &Intent) {
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((at, intent.clone()));
+    }
+
+    fn remembered(&self, at: Offset) -> Option<Intent> {
+        let place = self.recent.binary_search_by_key(&at, |(at, _)| *at).ok()?;
+        Some(self.recent[place].1.clone())
+    }
+
     fn note(&mut self, at: Offset, record: &Record, now: i64) {
         if let Some(intent) = &record.intent {
             self.intents.insert(intent.token, at);
@@ -264,6 +281,9 @@ impl Book {
             }
             let at = places.end;
             places.note(at, record, now);
+            if let Some(intent) = &record.intent {
+                places.remember(at, intent);
+            }
             places.end = self.journal.append(at, &payload);
             places.end
         };
@@ -279,7 +299,7 @@ impl Book {
             let mut places = self.lock();
             let at = places.end;
             places.note(at, &record, 0);
-            places.end = self.journal.append(at, &payload);
+            places.end = self.journal.append_lazily(at, &payload);
         }
     }
 
@@ -299,8 +319,16 @@ impl Book {
 
     /// The intent of `token`, as it is now.
     pub(super) async fn intent(&self, token: Token) -> Result<Option<Seen>, BookError> {
-        let place = self.lock().intents.get(&token).copied();
-        let Some(at) = place else { return Ok(None) };
+        let (at, remembered) = {
+            let places = self.lock();
+            let Some(at) = places.intents.get(&token).copied() else { return Ok(None) };
+            (at, places.remembered(at))
+        };
+        if let Some(intent) = remembered {
+            // Nobody may see what a crash could take back.
+            self.journal.durable_to(at + 1).await?;
+            return Ok(Some(Seen { intent, at }));
+        }
         Ok(self.frame(at).await?.intent.map(|intent| Seen { intent, at }))
     }
 

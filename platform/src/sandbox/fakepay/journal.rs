@@ -39,7 +39,12 @@ pub(super) struct Journal {
 type Durable = Result<Offset, JournalError>;
 
 enum Job {
-    Frame { bytes: Vec<u8>, end: Offset },
+    Frame {
+        bytes: Vec<u8>,
+        end: Offset,
+        /// Whether somebody waits until it survives a crash.
+        is_awaited: bool,
+    },
     Close,
 }
 
@@ -91,10 +96,20 @@ impl Journal {
     /// Queues a frame that begins at `at`, and answers where the next begins. The caller holds the lock that orders
     /// frames. Durable only after [`Journal::durable_to`].
     pub(super) fn append(&self, at: Offset, payload: &[u8]) -> Offset {
+        self.queue(at, payload, true)
+    }
+
+    /// As [`Journal::append`], for what nobody waits for: it is written, and synced with the next frame that somebody
+    /// waits for.
+    pub(super) fn append_lazily(&self, at: Offset, payload: &[u8]) -> Offset {
+        self.queue(at, payload, false)
+    }
+
+    fn queue(&self, at: Offset, payload: &[u8], is_awaited: bool) -> Offset {
         let bytes = frame(payload);
         let end = at + bytes.len() as u64;
         // When the writer is gone its last word, an error, waits in `durable`.
-        self.jobs.send(Job::Frame { bytes, end }).ok();
+        self.jobs.send(Job::Frame { bytes, end, is_awaited }).ok();
         end
     }
 
@@ -177,32 +192,33 @@ impl Writer {
         while open && let Ok(first) = queue.recv() {
             bytes.clear();
             let mut next = Some(first);
-            let mut end = self.end;
+            // The end is synced too, so that what was delivered is not delivered again.
+            let (mut end, mut syncs) = (self.end, false);
             while let Some(job) = next {
-                let Job::Frame { bytes: frame, end: after } = job else {
-                    open = false;
+                let Job::Frame { bytes: frame, end: after, is_awaited } = job else {
+                    (open, syncs) = (false, true);
                     break;
                 };
                 bytes.extend_from_slice(&frame);
                 end = after;
+                syncs |= is_awaited;
                 next = queue.try_recv().ok();
             }
-            if let Err(error) = self.write(&bytes) {
+            if let Err(error) = self.write(&bytes, syncs) {
                 tracing::error!(%error, "the sandbox provider cannot write its statement");
                 drop(told.send_replace(Err(JournalError(error.to_string()))));
                 return;
             }
-            drop(told.send_replace(Ok(end)));
+            if syncs {
+                drop(told.send_replace(Ok(end)));
+            }
         }
         self.file.set_len(self.end).ok();
         self.file.unlock().ok();
         drop(told.send_replace(Err(JournalError("it is closed".to_owned()))));
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    fn write(&mut self, bytes: &[u8], syncs: bool) -> io::Result<()> {
         let end = self.end + bytes.len() as u64;
         if end > self.size {
             let size = end.next_multiple_of(GROW_BYTES);
@@ -211,7 +227,9 @@ impl Writer {
             self.size = size;
         }
         self.file.write_all_at(bytes, self.end)?;
-        self.file.sync_data()?;
+        if syncs {
+            self.file.sync_data()?;
+        }
         self.end = end;
         Ok(())
     }
@@ -307,6 +325,21 @@ mod tests {
         let (second, frames) = open(&torn);
         assert_eq!(frames, [b"one".to_vec(), b"two".to_vec()]);
         assert_eq!(second.end, end);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waited_for_is_read_again_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (first, _) = open(&path);
+        let next = first.journal.append_lazily(first.end, b"note");
+        let end = first.journal.append(next, b"awaited");
+        first.journal.durable_to(end).await.unwrap();
+        first.journal.append_lazily(end, b"last");
+        first.journal.close().await;
+        drop(first);
+        let (_second, frames) = open(&path);
+        assert_eq!(frames, [b"note".to_vec(), b"awaited".to_vec(), b"last".to_vec()]);
     }
 
     #[test]

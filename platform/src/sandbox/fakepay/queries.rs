@@ -24,7 +24,7 @@ impl Sandbox {
             ["payment_intents", id] => {
                 let intent =
                     self.intent(token_of("pi_", id).ok_or_else(|| missing_intent(id))?, id).await?.intent;
-                answers::payment_intent(&intent, query.expands_charge())
+                answers::payment_intent(&intent, query.expands_charge()).value()
             }
             ["charges", id] => {
                 let missing = || ApiError::missing("charge", id);
@@ -95,7 +95,7 @@ impl Sandbox {
         let mut data = Vec::with_capacity(tokens.len());
         for token in tokens {
             if let Some(seen) = self.book.intent(token).await.map_err(broken)? {
-                data.push(answers::payment_intent(&seen.intent, expanded));
+                data.push(answers::payment_intent(&seen.intent, expanded).value());
             }
         }
         Ok(answers::list("/v1/payment_intents", data, has_more))
@@ -122,7 +122,7 @@ impl Sandbox {
                 next_page = last.map(|last: Token| last.to_string());
                 break;
             }
-            data.push(answers::payment_intent(&seen.intent, expanded));
+            data.push(answers::payment_intent(&seen.intent, expanded).value());
             last = Some(token);
         }
         Ok(json!({

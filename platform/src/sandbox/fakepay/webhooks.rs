@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hmac::{Hmac, Mac as _};
 use http_body_util::Full;
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::Sha256;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -183,7 +183,7 @@ impl Shared {
 
     async fn send(&self, event: &EventNote, intent: &Intent) -> bool {
         let Some(url) = self.url.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return false };
-        let body = render(event, intent).to_string();
+        let body = render(event, intent);
         let signature = sign(&self.secret, self.env.now().as_second(), body.as_bytes());
         let request = hyper::Request::post(url.as_ref())
             .header("content-type", "application/json; charset=utf-8")
@@ -204,20 +204,51 @@ pub(super) fn sign(secret: &Secret, at_s: i64, body: &[u8]) -> String {
     format!("t={at_s},v1={hex}")
 }
 
-fn render(event: &EventNote, intent: &Intent) -> Value {
-    let object = match event.kind {
-        EventKind::Refunded => answers::charge(intent),
-        _ => answers::payment_intent(intent, false),
+/// An `event` about `object`.
+#[derive(Serialize)]
+struct Told<'event, O> {
+    id: String,
+    object: &'static str,
+    api_version: &'static str,
+    created: i64,
+    data: Data<O>,
+    livemode: bool,
+    pending_webhooks: u8,
+    request: Cause,
+    #[serde(rename = "type")]
+    kind: &'event EventKind,
+}
+
+#[derive(Serialize)]
+struct Data<O> {
+    object: O,
+}
+
+/// The request that caused an event: the sandbox does not say.
+#[derive(Serialize)]
+struct Cause {
+    id: Option<()>,
+    idempotency_key: Option<()>,
+}
+
+fn render(event: &EventNote, intent: &Intent) -> String {
+    match event.kind {
+        EventKind::Refunded => told(event, answers::charge(intent)),
+        _ => told(event, answers::payment_intent(intent, false)),
+    }
+}
+
+fn told(event: &EventNote, object: impl Serialize) -> String {
+    let told = Told {
+        id: format!("evt_{}", event.token),
+        object: "event",
+        api_version: answers::API_VERSION,
+        created: event.at,
+        data: Data { object },
+        livemode: false,
+        pending_webhooks: 1,
+        request: Cause { id: None, idempotency_key: None },
+        kind: &event.kind,
     };
-    json!({
-        "id": format!("evt_{}", event.token),
-        "object": "event",
-        "api_version": answers::API_VERSION,
-        "created": event.at,
-        "data": { "object": object },
-        "livemode": false,
-        "pending_webhooks": 1,
-        "request": { "id": null, "idempotency_key": null },
-        "type": event.kind,
-    })
+    serde_json::to_string(&told).unwrap_or_default()
 }
