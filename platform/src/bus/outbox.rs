@@ -80,7 +80,7 @@ pub fn append(batch: &mut Batch, table: &'static str, event: &Event) {
             event.aggregate_seq.into(),
             event.request_id.clone().into(),
             event.traceparent.clone().into(),
-            event.data.clone().into(),
+            JsonText::of(&event.data).into(),
             event.at.into(),
         ],
     );

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{LEASE, SagaRow, SagaState};
-use crate::storage::{Batch, Db, Expect, StorageError, Value};
+use crate::storage::{Batch, Db, Expect, JsonText, StorageError, Value};
 use crate::vocabulary::Timestamp;
 
 /// The tables of one service's sagas. Cheap to clone.
@@ -89,7 +89,7 @@ impl SagaLog {
                 row.epoch.into(),
                 row.lease_until.into(),
                 row.last_error.clone().into(),
-                row.params.clone().into(),
+                JsonText::of(&row.params).into(),
                 row.log_n.into(),
                 row.created_at.into(),
                 row.updated_at.into(),

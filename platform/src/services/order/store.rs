@@ -3,7 +3,7 @@
 //! Every batch that appends is guarded twice: by the events' place (the primary key of `order_events`) and by the
 //! projection's version. Both are named [`MOVED`]: somebody else appended first, so read again and decide anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
@@ -201,14 +201,20 @@ impl Aggregate {
     }
 
     fn insert_projection(&self, batch: &mut Batch) {
+        static INSERT: OnceLock<String> = OnceLock::new();
         let placed = &self.placed;
         let (fixed, moving) = (self.fixed_columns(), self.moving_columns());
-        let names = fixed.iter().chain(&moving).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let places = (1..=fixed.len() + moving.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+        // The columns are the same for every order.
+        let insert = INSERT.get_or_init(|| {
+            let names = fixed.iter().chain(&moving).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let places =
+                (1..=fixed.len() + moving.len()).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+            format!("INSERT INTO order_orders ({names}) VALUES ({places})")
+        });
         batch.push(
             "order_number",
             Expect::Rows(1),
-            format!("INSERT INTO order_orders ({names}) VALUES ({places})"),
+            insert.as_str(),
             fixed.into_iter().chain(moving).map(|(_, value)| value).collect(),
         );
         let lines = placed.lines.iter().enumerate().map(|(n, line)| {

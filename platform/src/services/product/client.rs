@@ -14,6 +14,20 @@ use crate::http::address::{segment, with_query};
 use crate::http::{CallError, Context, Endpoint, Page, PageQuery};
 use crate::vocabulary::OrderId;
 
+/// Lines to price.
+#[derive(Serialize)]
+struct Quoting<'lines> {
+    lines: &'lines [Line],
+}
+
+/// What to hold, for whom, for how long.
+#[derive(Serialize)]
+struct Reserving<'lines> {
+    order_id: OrderId,
+    lines: &'lines [Line],
+    ttl_s: u64,
+}
+
 /// The product service, wherever it runs.
 #[derive(Clone, Debug)]
 pub struct ProductClient {
@@ -29,8 +43,7 @@ impl ProductClient {
 
     /// What `lines` cost now. An unknown SKU, or one that is not on sale, is the problem `unknown_sku` with `sku`.
     pub async fn quote(&self, context: &Context, lines: &[Line]) -> Result<Quote, CallError> {
-        let body = serde_json::json!({ "lines": lines });
-        self.post(context, "/internal/v1/prices/quote", &body).await
+        self.post(context, "/internal/v1/prices/quote", &Quoting { lines }).await
     }
 
     /// Holds `lines` for `order_id` during `ttl`: all of them or none. Not enough is the problem `out_of_stock` with
@@ -43,7 +56,7 @@ impl ProductClient {
         lines: &[Line],
         ttl: Duration,
     ) -> Result<Reservation, CallError> {
-        let body = serde_json::json!({ "order_id": order_id, "lines": lines, "ttl_s": ttl.as_secs() });
+        let body = Reserving { order_id, lines, ttl_s: ttl.as_secs() };
         self.post(context, "/internal/v1/reservations", &body).await
     }
 
