@@ -1,5 +1,7 @@
 //! Liveness: V20 and V21. Nothing is forgotten, and what is due gets done.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::ground::{Ground, Keys};
@@ -138,7 +140,18 @@ pub(super) async fn v21(ground: &Ground) -> Result<Tally, StorageError> {
             "the breaker {name} is held open by a person ({reason}), so payments cannot drain"
         ));
     }
+    for name in open_breakers(&ground.beside.texts) {
+        tally.blind(format!("the breaker {name} is open, so what waits for the provider cannot be done"));
+    }
     Ok(tally)
+}
+
+/// Breakers that the metrics at hand call open. The shop asks a provider that was down again and again by itself, so
+/// one that is open is one whose provider is still away.
+fn open_breakers(texts: &[(String, String)]) -> BTreeSet<&str> {
+    let of_metrics = texts.iter().filter(|(name, _)| name == "metrics");
+    let lines = of_metrics.flat_map(|(_, text)| text.lines());
+    lines.filter_map(|line| line.strip_prefix("breaker_state{breaker=\"")?.strip_suffix("\"} 2")).collect()
 }
 
 /// A saga beyond its deadline still goes on. When the provider's answer is what it waits for, only the provider can

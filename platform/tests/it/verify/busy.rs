@@ -71,6 +71,22 @@ async fn a_shop_that_is_being_written_to_is_not_accused() {
     assert_eq!(report.verdict, Verdict::Unknown, "metrics that were not read may hold anything");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_breaker_leaves_what_is_due_unknown_until_it_closes() {
+    let shop = TestShop::start().await;
+    let verifier = verifier(&shop).await;
+    for (state, closes) in [(2, false), (1, true), (0, true)] {
+        let mut options = Options { only: vec!["V21"], ..Options::default() };
+        let metrics = format!("breaker_state{{breaker=\"stripe-authorize\"}} {state}\n");
+        options.beside.texts.push(("metrics".to_owned(), metrics));
+        let report = verifier.run(&options, |_| {}).await.expect("a report");
+        let v21 = report.outcome("V21").expect("asked");
+        let why = v21.why.as_deref().unwrap_or_default();
+        assert_eq!(!why.contains("the breaker stripe-authorize is open"), closes, "{state}: {why}");
+        assert_eq!(v21.broken, 0, "{state}");
+    }
+}
+
 /// The data, written to as soon as it was looked at: what is under way looks so.
 struct Moving {
     inner: Db,
