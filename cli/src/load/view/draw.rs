@@ -218,7 +218,7 @@ impl Page<'_, '_> {
             let told = Line::styled(format!("{:NAME$}  {}", "", (chart.most)(most)), look.faint());
             self.frame.render_widget(told, Rect { y: left.y + 1, height: 1, ..left });
         }
-        let bars = Sparkline::default().max(most.max(1)).data(shown.iter().map(|(bar, _)| bar.clone()));
+        let bars = Sparkline::default().max(most.max(1)).data(shown.iter().map(|(bar, _)| *bar));
         self.frame.render_widget(bars, right);
     }
 }
