@@ -10,15 +10,15 @@
 mod cells;
 mod connect;
 pub mod installed;
+mod lease;
+mod route;
 mod routines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use deadpool_postgres::{
-    Client, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
-};
+use deadpool_postgres::{Client, Pool};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
@@ -27,10 +27,10 @@ use tokio_postgres::types::Type;
 use super::{Batch, Dialect, Engine, Expect, Row, StorageError, StorageHealth, Value, migrations};
 use cells::Bound;
 use connect::Session;
+use lease::Lease;
+use route::{Habits, Route};
 use routines::Routines;
 
-/// How long to wait for a free connection, and for a new one.
-const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a call may take before the connection is given up: a frozen server answers nothing, not even an error.
 /// Longer than the server's own `statement_timeout`, which says more.
 const CALL: Duration = Duration::from_secs(6);
@@ -56,6 +56,7 @@ pub struct Postgres {
     guarded: Pool,
     /// For batches that are one call.
     calls: Pool,
+    route: Arc<Route>,
     routines: Arc<Routines>,
     counters: Arc<Counters>,
 }
@@ -64,16 +65,38 @@ impl Postgres {
     /// Makes the pools and their first connection, so that a wrong address is known at once. With several hosts in
     /// `url`, the one that accepts writes is used.
     pub async fn open(url: &str, connections_max: usize) -> Result<Self, StorageError> {
+        Self::open_with(url, connections_max, Habits::default()).await
+    }
+
+    async fn open_with(url: &str, connections_max: usize, habits: Habits) -> Result<Self, StorageError> {
+        let route = Arc::new(Route::new(habits));
         let calls_max = (connections_max * 2 / 3).max(1);
         let guarded_max = connections_max.saturating_sub(calls_max).max(1);
         let engine = Self {
-            guarded: pool(url, Session::Guarded, guarded_max)?,
-            calls: pool(url, Session::Calls, calls_max)?,
+            guarded: lease::pool(url, Session::Guarded, guarded_max, &route)?,
+            calls: lease::pool(url, Session::Calls, calls_max, &route)?,
+            route,
             routines: Arc::default(),
             counters: Arc::default(),
         };
-        lease(&engine.guarded).await?.keep();
+        engine.lease(&engine.guarded).await?.keep();
         Ok(engine)
+    }
+
+    async fn lease(&self, pool: &Pool) -> Result<Lease<'_>, StorageError> {
+        lease::lease(pool, &self.route).await
+    }
+
+    /// A call was not answered in time: nobody waits for a connection as old as that one.
+    fn silent(&self, what: &str) -> StorageError {
+        self.route.fell_silent(Instant::now());
+        StorageError::Unavailable(format!("no answer to {what} within the time allowed"))
+    }
+
+    /// A commit was not answered in time.
+    fn unanswered(&self) -> StorageError {
+        self.route.fell_silent(Instant::now());
+        StorageError::Unknown(format!("no answer within {} s", CALL.as_secs()))
     }
 
     async fn run(self, batch: Batch) -> Result<Vec<u64>, StorageError> {
@@ -91,7 +114,7 @@ impl Postgres {
         routine: &routines::Routine,
         batch: &Batch,
     ) -> Option<Result<Vec<u64>, StorageError>> {
-        let lease = match lease(&self.calls).await {
+        let lease = match self.lease(&self.calls).await {
             Ok(lease) => lease,
             Err(error) => return Some(Err(error)),
         };
@@ -110,7 +133,7 @@ impl Postgres {
                 }
                 return Some(Err(failure(&error, None)));
             }
-            Err(_) => return Some(Err(silent("the preparation of a batch"))),
+            Err(_) => return Some(Err(self.silent("the preparation of a batch"))),
         };
         match timeout(CALL, routine.call(lease.client(), &prepared, batch)).await {
             Ok(Ok(touched)) => {
@@ -131,13 +154,13 @@ impl Postgres {
                 Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Some(Err(failure(&error, None))),
                 _ => Some(Err(StorageError::Unknown(error.to_string()))),
             },
-            Err(_) => Some(Err(StorageError::Unknown(format!("no answer within {} s", CALL.as_secs())))),
+            Err(_) => Some(Err(self.unanswered())),
         }
     }
 
     /// The batch in two flights.
     async fn fly(&self, batch: Batch) -> Result<Vec<u64>, StorageError> {
-        let lease = lease(&self.guarded).await?;
+        let lease = self.lease(&self.guarded).await?;
         let touched = match timeout(CALL, attempt(lease.client(), &batch)).await {
             Ok(Ok(touched)) => touched,
             Ok(Err(refusal)) => {
@@ -147,7 +170,7 @@ impl Postgres {
                 }
                 return Err(refusal.error);
             }
-            Err(_) => return Err(silent("the statements")),
+            Err(_) => return Err(self.silent("the statements")),
         };
         match timeout(CALL, lease.client().batch_execute(COMMIT)).await {
             Ok(Ok(())) => {
@@ -166,12 +189,12 @@ impl Postgres {
                 }
                 _ => Err(StorageError::Unknown(error.to_string())),
             },
-            Err(_) => Err(StorageError::Unknown(format!("no answer within {} s", CALL.as_secs()))),
+            Err(_) => Err(self.unanswered()),
         }
     }
 
     async fn query(self, sql: String, params: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        let lease = lease(&self.guarded).await?;
+        let lease = self.lease(&self.guarded).await?;
         let outcome = timeout(CALL, async {
             let types: Vec<Type> = params.iter().map(|value| cells::type_of(value.kind())).collect();
             let prepared = lease.client().prepare_typed_cached(&sql, &types).await?;
@@ -202,12 +225,12 @@ impl Postgres {
                     other => other,
                 })
             }
-            Err(_) => Err(silent("the query")),
+            Err(_) => Err(self.silent("the query")),
         }
     }
 
     async fn run_script(self, sql: String) -> Result<(), StorageError> {
-        let lease = lease(&self.guarded).await?;
+        let lease = self.lease(&self.guarded).await?;
         // Waits as long as it must for another process that migrates, but not for the locks of running traffic:
         // behind a waiting ALTER TABLE everybody else would queue.
         let begin = format!(
@@ -226,7 +249,7 @@ impl Postgres {
                 }
                 return Err(failure(&error, Some((0, migrations::CLAIMED))));
             }
-            Err(_) => return Err(silent("the script")),
+            Err(_) => return Err(self.silent("the script")),
         }
         match timeout(SCRIPT, lease.client().batch_execute(COMMIT)).await {
             Ok(Ok(())) => {
@@ -287,30 +310,6 @@ impl Engine for Postgres {
     }
 }
 
-fn pool(url: &str, session: Session, connections_max: usize) -> Result<Pool, StorageError> {
-    let (config, connector) = connect::from_url(url, session)?;
-    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_connect(config, connector, recycling))
-        .max_size(connections_max)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(ACQUIRE))
-        .create_timeout(Some(ACQUIRE))
-        .recycle_timeout(Some(ACQUIRE))
-        .build()
-        .map_err(|error| StorageError::Invalid(error.to_string()))
-}
-
-async fn lease(pool: &Pool) -> Result<Lease, StorageError> {
-    match pool.get().await {
-        Ok(client) => Ok(Lease { client: Some(client) }),
-        Err(PoolError::Backend(error)) => Err(failure(&error, None)),
-        Err(PoolError::Timeout(TimeoutType::Wait)) => {
-            Err(StorageError::Unavailable(format!("no connection was free within {} s", ACQUIRE.as_secs())))
-        }
-        Err(error) => Err(StorageError::Unavailable(error.to_string())),
-    }
-}
-
 /// The expectation that a function raised.
 fn unmet(error: &tokio_postgres::Error, batch: &Batch) -> Option<StorageError> {
     let told = error.as_db_error().filter(|told| told.code().code() == routines::EXPECTATION)?;
@@ -319,33 +318,6 @@ fn unmet(error: &tokio_postgres::Error, batch: &Batch) -> Option<StorageError> {
     let statement = batch.statements.get(at)?;
     let Expect::Rows(expected) = statement.expect else { return None };
     Some(StorageError::Expectation { statement: at, name: statement.name.to_string(), expected, touched })
-}
-
-/// A connection that is discarded unless [`Lease::keep`] says that nothing hangs on it: dropping a batch midway closes
-/// the connection, and the server rolls back.
-struct Lease {
-    client: Option<Client>,
-}
-
-impl Lease {
-    fn client(&self) -> &Client {
-        match &self.client {
-            Some(client) => client,
-            None => unreachable!("only keep and drop take it, and both end the lease"),
-        }
-    }
-
-    fn keep(mut self) {
-        drop(self.client.take());
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
-            drop(Object::take(client));
-        }
-    }
 }
 
 struct Refusal {
@@ -441,10 +413,6 @@ async fn roll_back(client: &Client) -> bool {
     matches!(timeout(CALL, client.batch_execute("ROLLBACK")).await, Ok(Ok(())))
 }
 
-fn silent(what: &str) -> StorageError {
-    StorageError::Unavailable(format!("no answer to {what} within the time allowed"))
-}
-
 /// Whether after this error the connection is of no more use: the server goes away, or may only be read.
 fn closes(code: &SqlState) -> bool {
     let code = code.code();
@@ -475,3 +443,6 @@ fn failure(error: &tokio_postgres::Error, statement: Option<(usize, &str)>) -> S
         _ => StorageError::Invalid(why()),
     }
 }
+
+#[cfg(test)]
+mod tests;

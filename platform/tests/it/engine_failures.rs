@@ -203,7 +203,7 @@ async fn a_server_that_crashes_and_comes_back_keeps_what_was_acknowledged() {
     }
     writers.until_written(100).await;
     let told = writers.stop().await;
-    assert!(!told.not_written.is_empty(), "the outage was felt");
+    assert!(!told.not_written.is_empty() || !told.unknown.is_empty(), "the outage was felt");
     check(&told, &pairs(&db).await);
 }
 
