@@ -102,6 +102,8 @@ pub struct PricingConfig {
 pub struct PaymentConfig {
     /// The provider's API; empty means the sandbox that runs beside the shop.
     pub provider_url: String,
+    /// Where a sandbox provider is told how to fail, when that is another address.
+    pub control_url: Option<String>,
     /// How long one provider call may take.
     pub provider_timeout: Duration,
 }
@@ -272,7 +274,11 @@ impl ShopConfig {
                     shipping_free_from: Some(10_000),
                 },
             },
-            payment: PaymentConfig { provider_url: String::new(), provider_timeout: Duration::from_secs(5) },
+            payment: PaymentConfig {
+                provider_url: String::new(),
+                control_url: None,
+                provider_timeout: Duration::from_secs(5),
+            },
             notification: NotificationConfig {
                 sender: "Shop <shop@localhost>".to_owned(),
                 shop_url: None,

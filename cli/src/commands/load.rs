@@ -257,7 +257,9 @@ fn verified(journal: &Path, shop_folder: &Path, context: &Context<'_>) -> anyhow
             runtime.block_on(async {
                 let look = async || {
                     let evidence = Evidence::of(&settings, false, &[journal.to_owned()]).await?;
-                    check(&evidence, Options::default(), env, |_| ()).await
+                    let found = check(&evidence, Options::default(), env, |_| ()).await;
+                    evidence.close().await;
+                    found
                 };
                 let mut found = look().await;
                 for _ in 1..LOOKS_MAX {

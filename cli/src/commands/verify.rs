@@ -106,7 +106,9 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Ex
             return watch(args, &settings, names_database, context).await;
         }
         let evidence = Evidence::of(&settings, names_database, &args.journal).await?;
-        let report = report(&look(args, &evidence, context).await?, context.printer);
+        let found = look(args, &evidence, context).await;
+        evidence.close().await;
+        let report = report(&found?, context.printer);
         context.printer.report(&report)?;
         Ok(report.exit_code())
     })
@@ -123,7 +125,9 @@ async fn watch(
     loop {
         let round = async {
             let evidence = Evidence::of(settings, names_database, &args.journal).await?;
-            tell_again(&look(args, &evidence, context).await?, context)?;
+            let found = look(args, &evidence, context).await;
+            evidence.close().await;
+            tell_again(&found?, context)?;
             tokio::time::sleep(args.every.duration()).await;
             anyhow::Ok(())
         };

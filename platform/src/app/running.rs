@@ -93,6 +93,12 @@ impl RunningShop {
         self.addresses.first().map_or("", |(_, url)| url)
     }
 
+    /// The sandbox provider's door for the shop beside it, when it runs in this process.
+    #[must_use]
+    pub fn own_provider_url(&self) -> Option<String> {
+        self.fakepay.as_ref().map(Fakepay::own_url)
+    }
+
     /// What the shop is doing now.
     #[must_use]
     pub fn vitals(&self) -> Vitals {

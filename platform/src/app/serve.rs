@@ -114,6 +114,8 @@ pub struct ServeOptions {
     pub peers: HashMap<String, Addresses>,
     /// Where fakepay sends its webhooks.
     pub webhook_url: Option<String>,
+    /// The port of fakepay's door for the shop beside it, where nobody listens while it refuses; 0 takes a free one.
+    pub own_port: u16,
     /// The secrets; in the data folder by default.
     pub secrets_file: Option<PathBuf>,
     /// What to do about the tables when a service is among the roles.
@@ -146,7 +148,8 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
     if options.roles.contains(&Role::Fakepay) {
         let address = options.address(Role::Fakepay);
         let webhooks = options.webhook_url.clone();
-        let fakepay = start::start_sandbox(&config, &secrets, &env, address, webhooks).await?;
+        let fakepay =
+            start::start_sandbox(&config, &secrets, &env, address, options.own_port, webhooks).await?;
         shop.addresses.push(("fakepay".to_owned(), fakepay.url()));
         shop.fakepay = Some(fakepay);
     }
@@ -189,6 +192,7 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
         "" => format!("http://127.0.0.1:{FAKEPAY_PORT}"),
         url => url.to_owned(),
     };
+    let control_url = config.payment.control_url.clone().unwrap_or_else(|| provider_url.clone());
     let keyring = secrets.keyring()?;
     let ground = Ground {
         env: env.clone(),
@@ -197,7 +201,7 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
         db,
         telemetry,
         provider_url: provider_url.as_str().into(),
-        control_url: provider_url.as_str().into(),
+        control_url: control_url.as_str().into(),
     };
     let mut assembly = Assembly::new(ground, local, &options.peers).map_err(StartError::Mount)?;
     assembly.mount().await.map_err(StartError::Mount)?;

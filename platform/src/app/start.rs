@@ -166,7 +166,7 @@ pub async fn up(
     if provider_url.is_empty() {
         progress(Progress::Sandbox);
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let fakepay = start_sandbox(&config, &secrets, &env, anywhere, Some(webhook_url(&url))).await?;
+        let fakepay = start_sandbox(&config, &secrets, &env, anywhere, 0, Some(webhook_url(&url))).await?;
         provider_url = fakepay.own_url();
         control_url = fakepay.url();
         shop.sandbox = Some(Sandbox::at(&fakepay.url(), &secrets));
@@ -284,10 +284,12 @@ pub(super) async fn start_sandbox(
     secrets: &Secrets,
     env: &Env,
     listen: SocketAddr,
+    own_port: u16,
     webhook_url: Option<String>,
 ) -> Result<Fakepay, StartError> {
     let config = FakepayConfig {
         listen,
+        own_port,
         data_dir: config.data_dir.join("fakepay"),
         webhook_url,
         secrets: FakepaySecrets::from(secrets),

@@ -28,6 +28,7 @@ fn secrets() -> FakepaySecrets {
 async fn start(folder: &Path, webhook_url: Option<String>) -> Fakepay {
     let config = FakepayConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        own_port: 0,
         data_dir: folder.to_owned(),
         webhook_url,
         secrets: secrets(),

@@ -10,9 +10,10 @@ use hyper::Method;
 use platform::app::EngineConfig;
 use platform::verify::{Beside, Statement, StatementSource, journal};
 
-use super::lock::{self, Holder, Standing};
+use super::lock::{self, Holder, Lock, Standing};
 use crate::config::{Engine, Settings};
 use crate::failure::{Exit, Failure};
+use crate::targets::pieces::database::at_rest::AtRest;
 use crate::wire::{self, Connection};
 
 /// How long a running shop may take to answer what is asked beside its data.
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: usize = 4;
 
 /// Where a shop's data lies, and what lies beside it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Evidence {
     /// The data.
     pub engine: EngineConfig,
@@ -31,6 +32,17 @@ pub struct Evidence {
     pub data_dir: PathBuf,
     /// The rest.
     pub beside: Beside,
+    /// The shop's own database, started for this look.
+    opened: Option<Opened>,
+}
+
+/// A database of the folder's own whose shop does not run; nobody else may start it meanwhile.
+#[derive(Debug)]
+struct Opened {
+    database: AtRest,
+    lock: Lock,
+    /// What stood there of the shop that ended.
+    left: Holder,
 }
 
 impl Evidence {
@@ -47,7 +59,14 @@ impl Evidence {
             Standing::Never => (None, false),
         };
         let theirs = holder.as_ref().filter(|_| !names_database);
-        let engine = engine(settings, theirs)?;
+        let opened = match theirs.filter(|holder| !is_held && holder.database_url.is_some()) {
+            Some(left) => Some(open(&data_dir, left).await?),
+            None => None,
+        };
+        let mut engine = engine(settings, theirs)?;
+        if let (EngineConfig::Postgres { url, .. }, Some(opened)) = (&mut engine, &opened) {
+            opened.database.url().clone_into(url);
+        }
         let live = is_held || is_reachable(&engine, theirs);
         let running = holder.as_ref().filter(|_| is_held);
         let mut beside = Beside {
@@ -69,8 +88,29 @@ impl Evidence {
         {
             beside.texts.push(("metrics".to_owned(), reply.text()));
         }
-        Ok(Self { engine, live, data_dir, beside })
+        Ok(Self { engine, live, data_dir, beside, opened })
     }
+
+    /// Ends what was started for the look.
+    pub async fn close(self) {
+        if let Some(Opened { database, lock, left }) = self.opened {
+            if let Err(error) = database.end().await {
+                tracing::warn!(%error, "the database that was started for the look did not end in order");
+            }
+            // Whoever asks next hears of the shop that ended, as before.
+            if let Err(error) = lock.publish(&left) {
+                tracing::warn!(%error, "could not write into the data folder");
+            }
+        }
+    }
+}
+
+async fn open(data_dir: &Path, left: &Holder) -> anyhow::Result<Opened> {
+    let lock = Lock::acquire(data_dir)?;
+    let left = Holder { looks: false, ..left.clone() };
+    let looker = Holder { pid: std::process::id(), looks: true, ..left.clone() };
+    lock.publish(&looker).context("could not write into the data folder")?;
+    Ok(Opened { database: AtRest::begin(data_dir).await?, lock, left })
 }
 
 /// A database that others can reach may have a writer that this folder knows nothing of, however it was named. Only the
@@ -176,6 +216,7 @@ mod tests {
             engine: "postgres".to_owned(),
             database_url: database_url.map(str::to_owned),
             log: PathBuf::from("shop.log"),
+            looks: false,
         };
         let postgres =
             EngineConfig::Postgres { url: "postgres://db/shop".to_owned(), connections_max: CONNECTIONS_MAX };

@@ -9,9 +9,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use platform::vocabulary::Timestamp;
+use platform::vocabulary::{Env, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Engine;
 use crate::failure::{Exit, Failure};
 
 /// The file in the data folder.
@@ -39,6 +40,27 @@ pub struct Holder {
     pub database_url: Option<String>,
     /// The file its logs go to.
     pub log: PathBuf,
+    /// Whether it is no shop, and only looks at what the last one left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looks: bool,
+}
+
+impl Holder {
+    /// This process, which keeps its data in `engine` and logs to `log`, before it answers anywhere.
+    #[must_use]
+    pub fn new(engine: Engine, log: Option<PathBuf>, env: &Env) -> Self {
+        Self {
+            pid: std::process::id(),
+            url: None,
+            fakepay_url: None,
+            started_at: env.now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: engine.to_string(),
+            database_url: None,
+            log: log.unwrap_or_default(),
+            looks: false,
+        }
+    }
 }
 
 /// Whether somebody holds a data folder.
@@ -100,7 +122,11 @@ pub fn standing(data_dir: &Path) -> Result<Standing, Failure> {
         Err(error) => return Err(unreadable(data_dir, error)),
     };
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Ok(Standing::Held(read(&file))),
+        Err(TryLockError::WouldBlock) => Ok(match read(&file) {
+            // No shop lives where somebody only looks.
+            Some(holder) if holder.looks => Standing::Ended(holder),
+            holder => Standing::Held(holder),
+        }),
         Ok(()) => Ok(read(&file).map_or(Standing::Never, Standing::Ended)),
         Err(TryLockError::Error(error)) => Err(unreadable(data_dir, error)),
     }
@@ -138,6 +164,12 @@ fn read(file: &File) -> Option<Holder> {
 }
 
 fn held(data_dir: &Path, holder: Option<&Holder>) -> Failure {
+    if let Some(Holder { pid, looks: true, .. }) = holder {
+        let message = format!("process {pid} looks at the data in {}", data_dir.display());
+        return Failure::new(Exit::Locked, "E-DATA-LOCKED", message)
+            .object(data_dir.display())
+            .hint("wait until it is done: `shopctl verify` on a shop that does not run holds its folder for a moment");
+    }
     let who = match holder {
         Some(Holder { pid, url: Some(url), started_at, .. }) => {
             format!("process {pid} holds it since {started_at} and answers on {url}")
@@ -184,6 +216,7 @@ mod tests {
             engine: "sqlite".into(),
             database_url: None,
             log: "shop.log".into(),
+            looks: false,
         }
     }
 
@@ -209,6 +242,19 @@ mod tests {
         assert_eq!(standing(folder.path()).unwrap(), Standing::Ended(holder(None)));
         assert_eq!(running(folder.path()).unwrap_err().exit(), Exit::Unreachable);
         Lock::acquire(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn somebody_who_looks_keeps_shops_away_and_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Lock::acquire(folder.path()).unwrap();
+        lock.publish(&Holder { looks: true, ..holder(Some("http://127.0.0.1:1")) }).unwrap();
+        assert!(matches!(standing(folder.path()).unwrap(), Standing::Ended(_)));
+        assert_eq!(running(folder.path()).unwrap_err().exit(), Exit::Unreachable);
+        let refused = Lock::acquire(folder.path()).unwrap_err();
+        assert_eq!(refused.exit(), Exit::Locked);
+        let said = format!("{:#}", anyhow::Error::from(refused));
+        assert!(said.contains("process 42 looks at the data"), "{said}");
     }
 
     #[test]

@@ -41,16 +41,7 @@ pub fn serve(settings: &Settings, wish: &Wish, env: &Env, printer: &Printer) -> 
     let lock = Lock::acquire(&settings.data_dir)?;
     let mut config = shop_config(settings, wish);
     config.fate = fate(settings)?;
-    let holder = Holder {
-        pid: std::process::id(),
-        url: None,
-        fakepay_url: None,
-        started_at: env.now(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: settings.engine.to_string(),
-        database_url: None,
-        log: config.telemetry.log_file.clone().unwrap_or_default(),
-    };
+    let holder = Holder::new(settings.engine, config.telemetry.log_file.clone(), env);
     lock.publish(&holder).context("could not write into the data folder")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(live(config, wish, &lock, holder, settings, printer));

@@ -27,6 +27,10 @@ pub(super) struct Charter {
     /// Whether siblings of the same service answer as well, so that no piece may trust its own memory for long.
     pub(super) has_twins: bool,
     pub(super) provider_url: Option<String>,
+    /// Where the sandbox provider is told how to fail.
+    pub(super) control_url: Option<String>,
+    /// The port of the sandbox provider's door for the shop; 0 takes a free one.
+    pub(super) own_port: u16,
     pub(super) webhook_url: Option<String>,
     /// Where customers find the shop.
     pub(super) shop_url: Option<String>,
@@ -45,7 +49,11 @@ pub(super) struct Directory {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Told {
     /// It listens.
-    Ready { url: String },
+    Ready {
+        url: String,
+        /// The sandbox provider's door for the shop.
+        own_url: Option<String>,
+    },
     /// It knows who answers as of this version of the directory.
     Knows { version: u64 },
     /// It could not start: the command line's own failure.

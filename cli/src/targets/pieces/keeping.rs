@@ -29,8 +29,8 @@ const PROBES_MISSED_MAX: u32 = 4;
 pub(super) enum News {
     /// A process sits there, and is not ready yet.
     Started { pid: u32 },
-    /// It answers at `url`.
-    Ready { url: String },
+    /// It answers at `url`; the sandbox provider also at a door for the shop alone.
+    Ready { url: String, own_url: Option<String> },
     /// It knows who answers as of this version of the directory.
     Knows { version: u64 },
     /// It ended, and nobody had asked for it; the next one follows after `wait`.
@@ -118,10 +118,10 @@ impl Sitting {
                         let how = status.map_or_else(|error| error.to_string(), told_end);
                         return Outcome::Ended { how: why.unwrap_or(how), fault: self.fault };
                     }
-                    Heard::Told(Told::Ready { url }) => {
-                        keep_port(charter, &url);
+                    Heard::Told(Told::Ready { url, own_url }) => {
+                        keep_ports(charter, &url, own_url.as_deref());
                         self.ready_url = Some(url.clone());
-                        tell(News::Ready { url });
+                        tell(News::Ready { url, own_url });
                     }
                     Heard::Told(Told::Knows { version }) => tell(News::Knows { version }),
                     Heard::Told(Told::Failed { exit, errors }) => {
@@ -175,11 +175,15 @@ impl Sitting {
 
 /// The public face and the provider are known by their address: the next one in the seat takes the same. The services
 /// are found through the directory, so any free port will do, and nobody can have taken it meanwhile.
-fn keep_port(charter: &mut Charter, url: &str) {
+fn keep_ports(charter: &mut Charter, url: &str, own_url: Option<&str>) {
+    let address = |url: &str| url.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok());
     if matches!(charter.role.as_str(), "gateway" | "fakepay")
-        && let Some(address) = url.strip_prefix("http://").and_then(|rest| rest.parse::<SocketAddr>().ok())
+        && let Some(address) = address(url)
     {
         charter.listen = address;
+    }
+    if let Some(own) = own_url.and_then(address) {
+        charter.own_port = own.port();
     }
 }
 
@@ -207,7 +211,8 @@ mod tests {
         let text = serde_json::json!({
             "role": role, "number": 1, "listen": "127.0.0.1:0", "environment": "local", "data_dir": "/data",
             "database_url": null, "connections_max": 4, "limits": true, "allow_faults": false,
-            "has_twins": false, "provider_url": null, "webhook_url": null, "shop_url": null,
+            "has_twins": false, "provider_url": null, "control_url": null, "own_port": 0, "webhook_url": null,
+            "shop_url": null,
         });
         serde_json::from_value(text).unwrap()
     }
@@ -216,9 +221,10 @@ mod tests {
     fn only_those_that_are_known_by_their_address_keep_it() {
         let port = |role: &str| {
             let mut charter = charter(role);
-            keep_port(&mut charter, "http://127.0.0.1:4711");
-            charter.listen.port()
+            let own = (role == "fakepay").then_some("http://127.0.0.1:4712");
+            keep_ports(&mut charter, "http://127.0.0.1:4711", own);
+            (charter.listen.port(), charter.own_port)
         };
-        assert_eq!([port("gateway"), port("fakepay"), port("order")], [4711, 4711, 0]);
+        assert_eq!([port("gateway"), port("fakepay"), port("order")], [(4711, 0), (4711, 4712), (0, 0)]);
     }
 }

@@ -5,7 +5,7 @@
 
 mod back_off;
 mod charter;
-mod database;
+pub mod database;
 pub mod facts;
 mod keeping;
 pub mod piece;

@@ -95,6 +95,7 @@ async fn live(
         listen: Some(charter.listen),
         peers,
         webhook_url: charter.webhook_url.clone(),
+        own_port: charter.own_port,
         ..ServeOptions::default()
     };
     let shop = tokio::select! {
@@ -104,7 +105,10 @@ async fn live(
         stop = signals.next() => return Ok(stop.exit()),
         () = supervisor.is_gone() => return Ok(Exit::Terminated),
     };
-    supervisor.printer.event(&json!({"event": "ready", "pid": std::process::id(), "url": shop.url()}))?;
+    let (pid, own_url) = (std::process::id(), shop.own_provider_url());
+    supervisor
+        .printer
+        .event(&json!({"event": "ready", "pid": pid, "url": shop.url(), "own_url": own_url}))?;
     let exit = tokio::select! {
         stop = signals.next() => stop.exit(),
         () = supervisor.is_gone() => {
@@ -125,6 +129,7 @@ fn config(charter: &Charter) -> ShopConfig {
     config.faults_allowed = charter.allow_faults;
     config.gateway.limits = charter.limits;
     config.payment.provider_url = charter.provider_url.clone().unwrap_or_default();
+    config.payment.control_url.clone_from(&charter.control_url);
     config.notification.shop_url.clone_from(&charter.shop_url);
     config.telemetry.process = Some(format!("{}-{}", charter.role, charter.number));
     if charter.has_twins {

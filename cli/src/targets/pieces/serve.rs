@@ -52,16 +52,7 @@ pub fn serve(
     printer: &Printer,
 ) -> anyhow::Result<Exit> {
     let lock = Lock::acquire(&settings.data_dir)?;
-    let holder = Holder {
-        pid: std::process::id(),
-        url: None,
-        fakepay_url: None,
-        started_at: env.now(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: settings.engine.to_string(),
-        database_url: None,
-        log: shop_config(settings, wish).telemetry.log_file.unwrap_or_default(),
-    };
+    let holder = Holder::new(settings.engine, shop_config(settings, wish).telemetry.log_file, env);
     lock.publish(&holder).context("could not write into the data folder")?;
     clear_talk(&settings.data_dir).context("could not write into the data folder")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -161,7 +152,7 @@ impl Shop<'_> {
             crew.fill(alone(role), charters.of(alone(role)));
             until_ready(crew).await?;
             let url = crew.url(alone(role)).unwrap_or_default().to_owned();
-            charters.learn(role, url);
+            charters.learn(role, url, crew.own_url(alone(role)));
         }
         for seat in seats.into_iter().filter(|seat| matches!(seat.role, Role::Service(_))) {
             crew.fill(seat, charters.of(seat));
@@ -272,7 +263,11 @@ impl Shop<'_> {
 
     fn pass_on(&self, notice: &Notice) {
         let level = if notice.is_alert { "alert" } else { "info" };
-        let event = json!({"event": "database", "what": notice.what, "level": level, "message": notice.told});
+        let mut event =
+            json!({"event": "database", "what": notice.what, "level": level, "message": notice.told});
+        if !notice.took.is_empty() {
+            event["took"] = json!(notice.took);
+        }
         self.printer.event(&event).ok();
         if notice.is_alert {
             self.printer.warn(&notice.told);
@@ -364,19 +359,32 @@ struct Charters<'a> {
     seats: Vec<Seat>,
     shop_url: Option<String>,
     fakepay_url: Option<String>,
+    /// Where the services call the provider: nobody listens there while it refuses.
+    provider_url: Option<String>,
 }
 
 impl<'a> Charters<'a> {
     fn new(shop: &'a Shop<'a>, database_url: &'a str, seats: &[Seat]) -> Self {
         let services = seats.iter().filter(|seat| matches!(seat.role, Role::Service(_))).count();
         let connections = (CONNECTIONS_IN_ALL / services.max(1)).clamp(4, CONNECTIONS_MAX);
-        Self { shop, database_url, connections, seats: seats.to_vec(), shop_url: None, fakepay_url: None }
+        Self {
+            shop,
+            database_url,
+            connections,
+            seats: seats.to_vec(),
+            shop_url: None,
+            fakepay_url: None,
+            provider_url: None,
+        }
     }
 
-    fn learn(&mut self, role: Role, url: String) {
+    fn learn(&mut self, role: Role, url: String, own_url: Option<&str>) {
         match role {
             Role::Gateway => self.shop_url = Some(url),
-            _ => self.fakepay_url = Some(url),
+            _ => {
+                self.provider_url = Some(own_url.map_or_else(|| url.clone(), str::to_owned));
+                self.fakepay_url = Some(url);
+            }
         }
     }
 
@@ -397,7 +405,9 @@ impl<'a> Charters<'a> {
             limits: settings.limits != Limits::None,
             allow_faults: settings.allow_faults,
             has_twins: self.seats.iter().any(|other| other.role == seat.role && other.number > 1),
-            provider_url: self.fakepay_url.clone(),
+            provider_url: self.provider_url.clone(),
+            control_url: self.fakepay_url.clone(),
+            own_port: 0,
             webhook_url: self.shop_url.as_deref().map(app::webhook_url),
             shop_url: self.shop_url.clone(),
         }

@@ -39,6 +39,8 @@ pub(super) struct Supervisor {
 struct Member {
     seat: Seat,
     facts: ProcessFacts,
+    /// The sandbox provider's door for the shop.
+    own_url: Option<String>,
     /// The version of the directory that it knows.
     knows: u64,
 }
@@ -85,7 +87,7 @@ impl Supervisor {
             since: self.env.now(),
             last_end: None,
         };
-        self.members.push(Member { seat, facts, knows: 0 });
+        self.members.push(Member { seat, facts, own_url: None, knows: 0 });
         let leave =
             Leave { in_order: self.rounds[seat.leaves_in_round()].clone(), at_once: self.at_once.clone() };
         self.keepers.spawn(keep(seat, charter, self.directory.subscribe(), leave, self.sender.clone()));
@@ -94,6 +96,11 @@ impl Supervisor {
     /// Where the process of `seat` answers, when it does.
     pub(super) fn url(&self, seat: Seat) -> Option<&str> {
         self.members.iter().find(|member| member.seat == seat).and_then(|member| member.facts.url.as_deref())
+    }
+
+    /// Where the sandbox provider of `seat` answers the shop alone.
+    pub(super) fn own_url(&self, seat: Seat) -> Option<&str> {
+        self.members.iter().find(|member| member.seat == seat).and_then(|member| member.own_url.as_deref())
     }
 
     /// Whether every seat that was filled so far has a process that answers and knows the others.
@@ -145,9 +152,10 @@ impl Supervisor {
                 facts.pid = Some(pid);
                 member.knows = 0;
             }
-            News::Ready { url } => {
+            News::Ready { url, own_url } => {
                 facts.state = State::Ready;
                 facts.url = Some(url);
+                member.own_url = own_url;
             }
             News::Ended { how, fault, wait, is_loop } => {
                 facts.state = if is_loop { State::CrashLoop } else { State::Waiting };

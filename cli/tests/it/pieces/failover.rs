@@ -3,7 +3,7 @@
 //!
 //! One kill and one freeze here; `SHOPCTL_FAILOVERS=10` (as `scripts/test-long` sets it) for ten and five.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,8 +17,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::shop::{
-    admin, buy, data_dir, database_when, has_postgres, insist, pid_of, pids_below, project, send, settled,
-    stock_up, until_gone,
+    admin, buy, data_dir, database_when, has_postgres, insist, insist_and_tell, pid_of, pids_below, project,
+    send, settled, stock_up, until_gone,
 };
 use crate::running::Running;
 use crate::shopctl::{PATIENCE, Project};
@@ -27,6 +27,33 @@ const BUYERS: usize = 6;
 
 fn up(project: &Project) -> Running {
     Running::up(project, &["--processes", "--standby", "--limits", "none"])
+}
+
+/// A shop with a standby, its admin, and something to buy.
+struct Furnished {
+    project: Project,
+    runtime: tokio::runtime::Runtime,
+    running: Running,
+    client: ShopClient,
+    staff: Context,
+}
+
+impl Furnished {
+    /// None when there is no PostgreSQL here.
+    fn up() -> Option<Self> {
+        if !has_postgres() {
+            return None;
+        }
+        let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
+        let running = up(&project);
+        let client = ShopClient::new(&running.url());
+        let staff = runtime.block_on(async {
+            let staff = admin(&client, &running).await;
+            stock_up(&client, &staff, "SAFE-1").await;
+            staff
+        });
+        Some(Self { project, runtime, running, client, staff })
+    }
 }
 
 fn folder(project: &Project) -> PathBuf {
@@ -52,12 +79,12 @@ fn send_if_there(pid: u32, signal: Signal) {
     }
 }
 
-/// Reads what the supervisor tells until the database tells `what`.
-fn until_told(running: &Running, what: &str) -> Instant {
+/// Reads what the supervisor tells until the database tells `what`: when, and how long each step took that led to it.
+fn until_told(running: &Running, what: &str) -> (Instant, Value) {
     loop {
         let event: Value = serde_json::from_str(&running.line()).expect("an event a line");
         if event["event"] == "database" && event["what"] == what {
-            return Instant::now();
+            return (Instant::now(), event["took"].clone());
         }
     }
 }
@@ -66,6 +93,8 @@ fn until_told(running: &Running, what: &str) -> Instant {
 #[derive(Default)]
 struct Counter {
     placed: Mutex<Vec<(Instant, Instant, OrderId)>>,
+    /// Of each cart that was made: when that was asked, and when it was answered.
+    carts: Mutex<Vec<(Instant, Instant)>>,
     is_over: AtomicBool,
 }
 
@@ -74,7 +103,8 @@ async fn keep_buying(client: ShopClient, name: String, counter: Arc<Counter>) {
         if counter.is_over.load(Ordering::Relaxed) {
             return;
         }
-        let (began, order) = insist(&client, "SAFE-1", &format!("{name}-{at}")).await;
+        let made_cart = |began| counter.carts.lock().expect("a list").push((began, Instant::now()));
+        let (began, order) = insist_and_tell(&client, "SAFE-1", &format!("{name}-{at}"), made_cart).await;
         counter.placed.lock().expect("a list").push((began, Instant::now(), order));
     }
 }
@@ -92,6 +122,32 @@ impl Counter {
             assert!(Instant::now() < deadline, "nobody can buy any more");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+impl Counter {
+    /// When the first cart was answered that was asked for after `moment`.
+    fn first_cart_after(&self, moment: Instant) -> Option<Instant> {
+        let carts = self.carts.lock().expect("a list");
+        carts.iter().filter(|(began, _)| *began > moment).map(|(_, ended)| *ended).min()
+    }
+}
+
+/// Where the time went from each blow to the next good write, in seconds.
+#[derive(Default)]
+struct Times(BTreeMap<&'static str, Vec<f64>>);
+
+impl Times {
+    fn note(&mut self, what: &'static str, took: Duration) {
+        self.0.entry(what).or_default().push(took.as_secs_f64());
+    }
+
+    fn note_ms(&mut self, what: &'static str, ms: &Value) {
+        self.note(what, Duration::from_millis(ms.as_u64().expect("milliseconds")));
+    }
+
+    fn figures(self) -> Value {
+        self.0.into_iter().map(|(what, seconds)| (what, figures(seconds))).collect()
     }
 }
 
@@ -165,19 +221,9 @@ fn figures(mut seconds: Vec<f64>) -> Value {
 
 #[test]
 fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
-    if !has_postgres() {
-        return;
-    }
+    let Some(Furnished { project, runtime, running, client, staff }) = Furnished::up() else { return };
     let kills: usize =
         std::env::var("SHOPCTL_FAILOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
-    let running = up(&project);
-    let client = ShopClient::new(&running.url());
-    let staff = runtime.block_on(async {
-        let staff = admin(&client, &running).await;
-        stock_up(&client, &staff, "SAFE-1").await;
-        staff
-    });
     let counter = Arc::new(Counter::default());
     let (over, both) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let watcher =
@@ -192,20 +238,28 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
     let strikes = [(Signal::KILL, kills), (Signal::STOP, kills.div_ceil(2))];
     let mut measured = Vec::new();
     for (signal, rounds) in strikes {
-        let (mut detected, mut promoted, mut written) = (Vec::new(), Vec::new(), Vec::new());
+        let mut times = Times::default();
         for _ in 0..rounds {
             let (began, epoch) = strike(&project, signal);
-            detected.push((until_told(&running, "primary_lost") - began).as_secs_f64());
-            promoted.push((until_told(&running, "promoted") - began).as_secs_f64());
-            written.push((counter.first_after(began) - began).as_secs_f64());
+            let (detected, _) = until_told(&running, "primary_lost");
+            let (promoted, took) = until_told(&running, "promoted");
+            let written = counter.first_after(began);
+            times.note("detect", detected - began);
+            for (what, step) in [("fence", "fence_ms"), ("note_epoch", "note_ms"), ("promote", "promote_ms")]
+            {
+                times.note_ms(what, &took[step]);
+            }
+            times.note("promoted", promoted - began);
+            let cart = counter.first_cart_after(began).map_or(written, |cart| cart.min(written));
+            times.note("services_back_after_promoted", cart.saturating_duration_since(promoted));
+            times.note("checkout_after_services_back", written.saturating_duration_since(cart.max(promoted)));
+            times.note("next_good_write", written - began);
             let facts = database_when(&project, |facts| {
                 facts["standby"] == "synchronous" && facts["epoch"].as_u64() == Some(epoch + 1)
             });
             assert!(facts["writer_pid"].is_u64() && facts["standby_pid"].is_u64(), "{facts}");
         }
-        measured.push(json!({
-            "detect": figures(detected), "promoted": figures(promoted), "next_good_write": figures(written),
-        }));
+        measured.push(times.figures());
     }
     counter.is_over.store(true, Ordering::Relaxed);
     for buyer in buyers {
@@ -219,7 +273,7 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
         "killed": strikes[0].1, "frozen": strikes[1].1, "orders": acknowledged.len(), "looks_at_both": looks,
         "kill": measured[0], "freeze": measured[1],
     });
-    println!("{report}");
+    println!("{report:#}");
     assert_eq!(*both.lock().expect("a list"), Vec::<String>::new(), "two nodes could be written at once");
     runtime.block_on(async {
         settled(&client, &staff, &acknowledged).await;
@@ -231,17 +285,7 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
 
 #[test]
 fn a_supervisor_that_dies_in_the_middle_of_a_failover_finishes_it_when_it_is_back() {
-    if !has_postgres() {
-        return;
-    }
-    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
-    let mut running = up(&project);
-    let client = ShopClient::new(&running.url());
-    let staff = runtime.block_on(async {
-        let staff = admin(&client, &running).await;
-        stock_up(&client, &staff, "SAFE-1").await;
-        staff
-    });
+    let Some(Furnished { project, runtime, mut running, staff, .. }) = Furnished::up() else { return };
     let mut orders = Vec::new();
     for (round, moment) in ["primary_lost", "promoted"].into_iter().enumerate() {
         let client = ShopClient::new(&running.url());
@@ -266,16 +310,7 @@ fn a_supervisor_that_dies_in_the_middle_of_a_failover_finishes_it_when_it_is_bac
 
 #[test]
 fn writes_go_on_without_a_standby_that_is_away_and_count_on_it_again_when_it_is_back() {
-    if !has_postgres() {
-        return;
-    }
-    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
-    let running = up(&project);
-    let client = ShopClient::new(&running.url());
-    runtime.block_on(async {
-        let staff = admin(&client, &running).await;
-        stock_up(&client, &staff, "SAFE-1").await;
-    });
+    let Some(Furnished { project, runtime, running, client, .. }) = Furnished::up() else { return };
     let facts = database_when(&project, |facts| facts["standby"] == "synchronous");
     let node = if facts["writer"] == "a" { "b" } else { "a" };
     let frozen = pids_below(&folder(&project).join(node));
@@ -306,17 +341,7 @@ async fn told_by(folder: &Path, node: &str, sql: &str) -> String {
 
 #[test]
 fn a_primary_that_starts_again_waits_for_its_standby_before_that_one_may_replace_it() {
-    if !has_postgres() {
-        return;
-    }
-    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
-    let running = up(&project);
-    let client = ShopClient::new(&running.url());
-    let staff = runtime.block_on(async {
-        let staff = admin(&client, &running).await;
-        stock_up(&client, &staff, "SAFE-1").await;
-        staff
-    });
+    let Some(Furnished { project, runtime, running, client, staff }) = Furnished::up() else { return };
     let (writer, other) = nodes(&database_when(&project, |facts| facts["standby"] == "synchronous"));
     let lost = pids_below(&folder(&project).join(other));
     lost.iter().for_each(|pid| send_if_there(*pid, Signal::KILL));
@@ -352,6 +377,71 @@ fn a_primary_that_starts_again_waits_for_its_standby_before_that_one_may_replace
     });
 }
 
+/// The process of `node` that writes checkpoints: frozen, it keeps whoever waits for one waiting.
+fn checkpointer(project: &Project, node: &str) -> u32 {
+    let is_it = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|said| said.contains("checkpointer"))
+    };
+    pids_below(&folder(project).join(node)).into_iter().find(is_it).expect("a checkpointer")
+}
+
+impl Furnished {
+    /// The standby was away, and is there again; the primary is told to wait for it and does not come to an end with
+    /// that, since its checkpointer hangs. Answers the writer, the other one, and the checkpointer.
+    fn until_binding_hangs(&self) -> (&'static str, &'static str, u32) {
+        let (writer, other) = nodes(&database_when(&self.project, |facts| facts["standby"] == "synchronous"));
+        let standby = pids_below(&folder(&self.project).join(other));
+        standby.iter().for_each(|pid| send_if_there(*pid, Signal::STOP));
+        until_told(&self.running, "standby_lost");
+        let checkpointer = checkpointer(&self.project, writer);
+        send(checkpointer, Signal::STOP);
+        standby.iter().for_each(|pid| send_if_there(*pid, Signal::CONT));
+        let (folder, deadline) = (folder(&self.project), Instant::now() + PATIENCE);
+        let names = || self.runtime.block_on(told_by(&folder, writer, "SHOW synchronous_standby_names"));
+        while names().is_empty() {
+            assert!(Instant::now() < deadline, "the primary was never told to wait for its standby");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        (writer, other, checkpointer)
+    }
+}
+
+#[test]
+fn a_primary_that_hangs_is_missed_also_while_its_standby_is_being_bound() {
+    let Some(shop) = Furnished::up() else { return };
+    let (writer, _, _) = shop.until_binding_hangs();
+    let began = Instant::now();
+    for pid in pids_below(&folder(&shop.project).join(writer)) {
+        send_if_there(pid, Signal::STOP);
+    }
+    let (lost, _) = until_told(&shop.running, "primary_lost");
+    // The binding alone would have been waited for 30 s.
+    let missed_after = lost - began;
+    assert!(missed_after < Duration::from_secs(25), "{missed_after:?}");
+    until_told(&shop.running, "primary_back");
+    let (_, order) = shop.runtime.block_on(insist(&shop.client, "SAFE-1", "after"));
+    until_told(&shop.running, "standby_back");
+    shop.runtime.block_on(settled(&shop.client, &shop.staff, &[order]));
+}
+
+#[test]
+fn writes_that_wait_for_a_standby_which_does_not_count_yet_are_let_go_when_it_is_away() {
+    let Some(shop) = Furnished::up() else { return };
+    let (_, other, checkpointer) = shop.until_binding_hangs();
+    let standby = pids_below(&folder(&shop.project).join(other));
+    standby.iter().for_each(|pid| send_if_there(*pid, Signal::STOP));
+    // From now on the primary waits for one who is away, and nothing that is written down says so.
+    send(checkpointer, Signal::CONT);
+    let client = shop.client.clone();
+    let waiting = shop.runtime.spawn(async move { insist(&client, "SAFE-1", "waits").await });
+    until_told(&shop.running, "standby_lost");
+    let (_, order) = shop.runtime.block_on(waiting).expect("the buyer is served");
+    standby.iter().for_each(|pid| send_if_there(*pid, Signal::CONT));
+    until_told(&shop.running, "standby_back");
+    shop.runtime.block_on(settled(&shop.client, &shop.staff, &[order]));
+}
+
 /// The process that ends the server of `node` when its supervisor is gone.
 fn keeper_of(project: &Project, node: &str) -> u32 {
     let is_it = |pid: &u32| {
@@ -363,18 +453,8 @@ fn keeper_of(project: &Project, node: &str) -> u32 {
 
 #[test]
 fn a_frozen_primary_that_nobody_could_end_is_gone_before_another_one_starts() {
-    if !has_postgres() {
-        return;
-    }
-    let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
-    let mut running = up(&project);
-    let client = ShopClient::new(&running.url());
-    let (staff, order) = runtime.block_on(async {
-        let staff = admin(&client, &running).await;
-        stock_up(&client, &staff, "SAFE-1").await;
-        let placed = buy(&client, "SAFE-1", "before").await.expect("an order");
-        (staff, placed.order.id)
-    });
+    let Some(Furnished { project, runtime, mut running, client, staff }) = Furnished::up() else { return };
+    let order = runtime.block_on(buy(&client, "SAFE-1", "before")).expect("an order").order.id;
     let (over, both) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
     let watcher =
         runtime.spawn(watch_for_two_writers(folder(&project), Arc::clone(&over), Arc::clone(&both)));

@@ -1,10 +1,14 @@
 //! Starting, staying, stopping: no process is lost, and none is left behind.
 
 use platform::client::ShopClient;
+use platform::http::HttpClient;
+use platform::services::order::client::Status;
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::shop::{
-    admin, buy, everybody, has_postgres, pid_of, process_when, project, send, stock_up, until_gone,
+    admin, buy, data_dir, everybody, has_postgres, pid_of, pids_below, process_when, project, send, settled,
+    stock_up, until_gone,
 };
 use crate::running::Running;
 
@@ -85,4 +89,89 @@ fn a_second_signal_ends_all_of_it_at_once() {
     let (code, _) = running.end();
     assert_eq!(code, 130);
     until_gone(&all);
+}
+
+#[test]
+fn a_shop_in_pieces_that_was_stopped_or_killed_is_verified_and_left_as_it_was() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), runtime());
+    let mut running = Running::up(&project, &["--processes", "--limits", "none"]);
+    let client = ShopClient::new(&running.url());
+    let staff = runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "LEFT-1").await;
+        let order = buy(&client, "LEFT-1", "before").await.expect("an order").order;
+        settled(&client, &staff, &[order.id]).await;
+        staff
+    });
+    for signal in [Signal::TERM, Signal::KILL] {
+        let all = everybody(&project, &running);
+        running.signal(signal);
+        until_gone(&all);
+        let facts = || std::fs::read(data_dir(&project).join("up.lock")).expect("the facts");
+        let left = facts();
+        let ran = project.run("verify -o json");
+        let document = ran.json();
+        assert_eq!(document["data"]["looked"]["live"], false, "{}", ran.picture());
+        assert_eq!(document["data"]["orders"], 1, "{}", ran.picture());
+        let outcomes = document["data"]["outcomes"].as_array().expect("outcomes");
+        assert!(outcomes.iter().all(|outcome| outcome["verdict"] != "false"), "{}", ran.picture());
+        assert_eq!(
+            pids_below(&data_dir(&project).join("postgres")),
+            Vec::<u32>::new(),
+            "nobody is left behind"
+        );
+        assert_eq!(facts(), left, "the shop that ended is still the last one");
+        running = Running::up(&project, &["--processes", "--limits", "none"]);
+    }
+    let client = ShopClient::new(&running.url());
+    runtime.block_on(async {
+        let order = buy(&client, "LEFT-1", "after").await.expect("an order").order;
+        settled(&client, &staff, &[order.id]).await;
+    });
+}
+
+#[test]
+fn a_provider_that_refuses_is_one_where_nobody_listens_also_in_pieces() {
+    if !has_postgres() {
+        return;
+    }
+    let (project, runtime) = (project(), runtime());
+    let running = Running::up(&project, &["--processes", "--limits", "none"]);
+    let client = ShopClient::new(&running.url());
+    let fakepay = &running.ready()["fakepay"];
+    let word = |field: &str| fakepay[field].as_str().expect("a word").to_owned();
+    let (url, token) = (word("url"), word("control_token"));
+    let turn = async |method: &str, fault: &serde_json::Value| {
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(format!("{url}/control/faults"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(http_body_util::Full::new(bytes::Bytes::from(fault.to_string())))
+            .expect("a request");
+        let http = HttpClient::new(std::time::Duration::from_secs(5));
+        let answer = http.send(request, std::time::Duration::from_secs(5)).await.expect("an answer");
+        assert!(answer.status().is_success(), "{answer:?}");
+    };
+    runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        stock_up(&client, &staff, "DOWN-1").await;
+        turn("PUT", &json!({"mode": "refuse"})).await;
+        // A connection that is cut proves nothing, and such an order waits for its answer instead.
+        let queued = buy(&client, "DOWN-1", "refused").await.expect("an order").order;
+        assert_eq!(queued.status, Status::PaymentQueued);
+        turn("DELETE", &json!(null)).await;
+        settled(&client, &staff, &[queued.id]).await;
+    });
+    let killed = process_when(&project, "fakepay-1", |process| process["state"] == "ready");
+    send(pid_of(&killed), Signal::KILL);
+    process_when(&project, "fakepay-1", |process| process["state"] == "ready" && process["restarts"] == 1);
+    runtime.block_on(async {
+        let staff = admin(&client, &running).await;
+        let order = buy(&client, "DOWN-1", "the next provider").await.expect("an order").order;
+        settled(&client, &staff, &[order.id]).await;
+    });
 }

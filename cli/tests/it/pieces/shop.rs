@@ -189,13 +189,23 @@ pub(super) async fn settled(client: &ShopClient, admin: &Context, acknowledged: 
 /// Buys one of `sku` with one key until the shop says what became of it, as a patient client does: whatever it hears
 /// meanwhile. Answers when the last try began, and the order.
 pub(super) async fn insist(client: &ShopClient, sku: &str, key: &str) -> (Instant, OrderId) {
+    insist_and_tell(client, sku, key, |_| ()).await
+}
+
+/// [`insist`], which tells when each attempt at a cart began that was answered well.
+pub(super) async fn insist_and_tell(
+    client: &ShopClient,
+    sku: &str,
+    key: &str,
+    made_cart: impl Fn(Instant),
+) -> (Instant, OrderId) {
     let deadline = Instant::now() + PATIENCE;
     let nobody = client.anonymous();
     let mut cart = None;
     loop {
         let began = Instant::now();
         if cart.is_none()
-            && let Ok(made) = client.orders.create_cart(&nobody).await
+            && let Ok(made) = client.orders.create_cart(&nobody).await.inspect(|_| made_cart(began))
             && client.orders.set_line(&nobody, made.id, sku, 1).await.is_ok()
         {
             cart = Some(made.id);

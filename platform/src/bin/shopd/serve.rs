@@ -166,6 +166,7 @@ pub(crate) async fn until_stopped(serve: Serve) -> Result<(), Failed> {
         listen: serve.listen,
         peers: serve.peer.iter().map(|(name, urls)| (name.clone(), Addresses::parse(urls))).collect(),
         webhook_url: serve.webhook_url,
+        own_port: 0,
         secrets_file: serve.data.secrets_file,
     };
     let stop = app::until_told_to_stop();

@@ -76,9 +76,9 @@ pub(super) struct OwnDoor {
 }
 
 impl OwnDoor {
-    /// A door on a free port beside `public`.
-    pub(super) fn beside(public: SocketAddr) -> std::io::Result<Self> {
-        let reserve = socket(SocketAddr::new(public.ip(), 0))?;
+    /// A door on `port` beside `public`; 0 takes a free one.
+    pub(super) fn beside(public: SocketAddr, port: u16) -> std::io::Result<Self> {
+        let reserve = socket(SocketAddr::new(public.ip(), port))?;
         let address = reserve.local_addr()?;
         let listener = socket(address)?.listen(BACKLOG)?;
         Ok(Self { reserve, listener, address })

@@ -52,6 +52,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 pub struct FakepayConfig {
     /// Where it listens; port 0 asks the system for one.
     pub listen: SocketAddr,
+    /// The port of the door for the shop beside it; 0 takes a free one.
+    pub own_port: u16,
     /// Where its statement lives; made when absent.
     pub data_dir: PathBuf,
     /// Where it tells what happened; none tells nobody until [`Fakepay::tell_to`].
@@ -123,7 +125,7 @@ impl Fakepay {
         let cannot = |source| FakepayError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        let own_door = OwnDoor::beside(address).map_err(cannot)?;
+        let own_door = OwnDoor::beside(address, config.own_port).map_err(cannot)?;
         let own_address = own_door.address();
         let (folder, now) = (config.data_dir.clone(), env.now().as_second());
         let book = tokio::task::spawn_blocking(move || Book::open(&folder, now))

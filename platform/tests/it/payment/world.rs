@@ -283,6 +283,7 @@ impl World {
 async fn start_fakepay(folder: &TempDir, listen: SocketAddr, secrets: &Secrets) -> Fakepay {
     let config = FakepayConfig {
         listen,
+        own_port: 0,
         data_dir: folder.path().join("fakepay"),
         webhook_url: None,
         secrets: FakepaySecrets::from(secrets),

@@ -5,36 +5,33 @@
 //! acknowledged that it lacks. Whoever dies in between leaves either the old epoch (the old writer starts again) or
 //! the new one (its promotion is finished at the next start).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::decision::{self, Attention, Duty, STANDBY_AWAY_MAX, Step};
 use super::node::{Node, Server};
+use super::probe::{Probe, Word};
 use super::roles::{Copy, Name, Roles, RolesFile};
-use super::session::{Session, Silence};
-use super::standby::{attach, is_marked, last_word, make_alone, make_synchronous, settings};
+use super::standby::{attach, is_marked, make_alone, make_synchronous, settings};
 use super::{DatabaseFacts, Notice};
 use crate::targets::pieces::back_off::BackOff;
 
-/// How often the writer is asked.
-const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// How long it may take to answer: a frozen server answers nothing, so somebody has to stop waiting.
-const PROBE_PATIENCE: Duration = Duration::from_secs(1);
-/// So many questions in a row without an answer: it is lost.
-const PROBES_MISSED_MAX: u32 = 3;
+/// A writer that answered nothing for so long is lost: a frozen server accepts connections and answers nothing, so
+/// somebody has to stop waiting.
+const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 /// With nobody to promote, more patience: a restart is the slower remedy.
-const PROBES_MISSED_MAX_ALONE: u32 = 10;
-/// A standby that said nothing for so long is away.
-const STANDBY_QUIET_MAX: Duration = Duration::from_secs(3);
-/// How long writes may wait for a standby that is away, before they go on without it.
-const STANDBY_AWAY_MAX: Duration = Duration::from_secs(10);
+const SILENCE_MAX_ALONE: Duration = Duration::from_secs(10);
 /// How long a promotion may take.
 const PROMOTE_MAX: Duration = Duration::from_secs(60);
+/// How long the new writer may take to answer before that.
+const PROMOTE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The one who watches.
 pub(super) struct Guardian {
@@ -42,11 +39,9 @@ pub(super) struct Guardian {
     file: RolesFile,
     roles: Roles,
     wants_standby: bool,
-    /// Whether the writer may wait for its standby before it answers. Whatever is written down of the copy, this ends
-    /// only with the writer's own word that it waits for nobody.
-    writer_may_wait: bool,
-    /// Since when the writer does not see its standby.
-    away_since: Option<Instant>,
+    attention: Attention,
+    /// Makes the writer wait for its standby, while that takes.
+    binding: Option<JoinHandle<io::Result<()>>>,
     notices: UnboundedSender<Notice>,
     facts: watch::Sender<DatabaseFacts>,
 }
@@ -54,8 +49,7 @@ pub(super) struct Guardian {
 /// The writer as it is watched.
 struct Writer {
     server: Server,
-    session: Option<Session>,
-    missed: u32,
+    probe: Probe,
     back_off: BackOff,
 }
 
@@ -88,8 +82,8 @@ impl Guardian {
         facts: watch::Sender<DatabaseFacts>,
     ) -> io::Result<Self> {
         let roles = file.read()?;
-        let writer_may_wait = true;
-        Ok(Self { nodes, file, roles, wants_standby, writer_may_wait, away_since: None, notices, facts })
+        let attention = Attention::default();
+        Ok(Self { nodes, file, roles, wants_standby, attention, binding: None, notices, facts })
     }
 
     fn node(&self, name: Name) -> &Node {
@@ -105,10 +99,31 @@ impl Guardian {
         self.node(self.roles.writer.other())
     }
 
-    fn set_roles(&mut self, roles: Roles) -> io::Result<()> {
-        self.file.write(roles)?;
-        self.roles = roles;
-        Ok(())
+    fn watched(&self, server: Server, back_off: BackOff) -> Writer {
+        Writer { server, probe: Probe::new(self.writer(), self.standby()), back_off }
+    }
+
+    /// Does what was decided. Answers the server that it started, if it is that.
+    async fn act(&mut self, step: Step) -> io::Result<Option<Server>> {
+        match step {
+            Step::Fence(name) => self.node(name).fence().await.map(|_| None),
+            Step::Note(roles) if roles == self.roles => Ok(None),
+            Step::Note(roles) => {
+                self.file.write(roles)?;
+                self.roles = roles;
+                Ok(None)
+            }
+            Step::Start(name) => {
+                let (node, other) = (self.node(name), self.node(name.other()));
+                let follows = if is_marked(node) { settings(other, node).to_vec() } else { Vec::new() };
+                node.start(&follows).await.map(Some)
+            }
+            Step::Promote(name) => promote(self.node(name)).await.map(|()| None),
+            Step::LetAlone(name) => make_alone(self.node(name)).await.map(|()| None),
+            Step::Bind(name) => {
+                make_synchronous(self.node(name), self.node(name.other())).await.map(|()| None)
+            }
+        }
     }
 
     /// Starts the node that may write; finishes a promotion that was cut off. Whatever an earlier supervisor left
@@ -124,31 +139,11 @@ impl Guardian {
             }
             self.writer().make()?;
         }
-        if is_marked(self.writer()) {
-            let server = self.writer().start(&settings(self.standby(), self.writer())).await?;
-            self.take_over().await?;
-            return Ok(server);
+        let mut server = None;
+        for step in decision::start(self.roles, is_marked(self.writer()), self.wants_standby) {
+            server = self.act(step).await?.or(server);
         }
-        let server = self.writer().start(&[]).await?;
-        if !self.wants_standby {
-            self.go_alone().await?;
-        }
-        Ok(server)
-    }
-
-    /// The server of the node that may write does write, and waits for nobody.
-    async fn take_over(&mut self) -> io::Result<()> {
-        promote(self.writer()).await?;
-        self.go_alone().await
-    }
-
-    /// The writer waits for nobody from now on, and nobody may take its place.
-    async fn go_alone(&mut self) -> io::Result<()> {
-        // Written down first: once the writer waits for nobody, the other node's copy is worth nothing.
-        self.set_roles(Roles { copy: Copy::Behind, ..self.roles })?;
-        make_alone(self.writer()).await?;
-        self.writer_may_wait = false;
-        Ok(())
+        server.ok_or_else(|| io::Error::other("nothing was started"))
     }
 
     /// Waits for the first standby, when one is wanted, so that a shop that is ready is a shop with two copies.
@@ -157,36 +152,46 @@ impl Guardian {
             return Ok(None);
         }
         let server = attach(self.writer().clone(), self.standby().clone()).await?;
-        self.synchronise().await?;
+        for step in decision::bind(self.roles) {
+            self.act(step).await?;
+        }
         Ok(Some(server))
-    }
-
-    async fn synchronise(&mut self) -> io::Result<()> {
-        self.writer_may_wait = true;
-        make_synchronous(self.writer(), self.standby()).await?;
-        self.set_roles(Roles { copy: Copy::Synchronous, ..self.roles })
     }
 
     /// Until told to stop; then both are stopped in order.
     pub(super) async fn watch(mut self, server: Server, first: Option<Server>, stop: CancellationToken) {
-        let mut writer = Writer { server, session: None, missed: 0, back_off: BackOff::default() };
+        let mut writer = self.watched(server, BackOff::default());
         let mut standby = match first {
             Some(server) => Standby::There(server),
             None => Standby::Unwanted,
         };
         let mut retries = BackOff::default();
-        let mut ticks = interval(PROBE_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.publish(&writer, &standby);
+            let silence_max = match standby {
+                Standby::There(_) if self.roles.copy == Copy::Synchronous => SILENCE_MAX,
+                _ => SILENCE_MAX_ALONE,
+            };
             let lost = tokio::select! {
                 () = stop.cancelled() => return self.stop(writer, standby).await,
                 _ = writer.server.end() => Some("its server ended".to_owned()),
+                heard = writer.probe.next(silence_max) => match heard {
+                    Ok(word) => {
+                        let is_there = matches!(standby, Standby::There(_));
+                        self.mind(word, is_there).await;
+                        None
+                    }
+                    Err(silence) => Some(silence),
+                },
+                bound = end_of(&mut self.binding) => {
+                    self.binding = None;
+                    self.count_on_the_standby(bound).await;
+                    None
+                }
                 news = standby.news() => {
                     standby = self.hear(news, standby, &mut retries).await;
                     None
                 }
-                _ = ticks.tick() => self.look(&mut writer, &standby).await,
             };
             if let Some(why) = lost {
                 (writer, standby) = tokio::select! {
@@ -198,50 +203,55 @@ impl Guardian {
         }
     }
 
-    /// Asks the writer, and through it after the standby. Answers why the writer is lost, when it is.
-    async fn look(&mut self, writer: &mut Writer, standby: &Standby) -> Option<String> {
-        match ask(&mut writer.session, self.writer(), self.standby()).await {
-            Ok(standby_quiet) => {
-                writer.missed = 0;
-                if self.wants_standby {
-                    self.mind_the_standby(standby_quiet).await;
-                }
-                None
-            }
-            Err(silence) => {
-                writer.session = None;
-                writer.missed += 1;
-                let most = match standby {
-                    Standby::There(_) if self.roles.copy == Copy::Synchronous => PROBES_MISSED_MAX,
-                    _ => PROBES_MISSED_MAX_ALONE,
-                };
-                (writer.missed >= most).then(|| silence.to_string())
-            }
-        }
-    }
-
-    /// Lets writes go on without a standby that is away too long, and counts on it when it is there again.
-    async fn mind_the_standby(&mut self, quiet: Option<Duration>) {
-        if quiet.is_none_or(|quiet| quiet >= STANDBY_QUIET_MAX) {
-            let now = Instant::now();
-            let last = now.checked_sub(quiet.unwrap_or_default()).unwrap_or(now);
-            let since = *self.away_since.get_or_insert(last);
-            if self.writer_may_wait && since.elapsed() >= STANDBY_AWAY_MAX {
-                self.degrade().await;
-            }
+    /// What an answer of the writer asks for.
+    async fn mind(&mut self, word: Word, standby_is_there: bool) {
+        if !self.wants_standby {
             return;
         }
-        self.away_since = None;
-        if self.roles.copy == Copy::Behind {
-            match self.synchronise().await {
-                Ok(()) => self.tell("standby_back", "every write is on two nodes again".to_owned()),
-                Err(error) => tracing::warn!(%error, "the standby is not synchronous yet"),
+        let may_bind = standby_is_there && self.binding.is_none();
+        match self.attention.hear(word, self.roles.copy, may_bind, Instant::now()) {
+            Duty::Nothing => {}
+            Duty::GoAlone => self.degrade().await,
+            Duty::Bind => {
+                // It takes checkpoints, and nobody must miss the writer's end meanwhile.
+                let (writer, standby) = (self.writer().clone(), self.standby().clone());
+                self.binding = Some(tokio::spawn(async move { make_synchronous(&writer, &standby).await }));
             }
         }
     }
 
+    /// The writer waits for the standby: that is written down.
+    async fn count_on_the_standby(&mut self, bound: io::Result<()>) {
+        let [_, note] = decision::bind(self.roles);
+        let noted = match bound {
+            Ok(()) => self.act(note).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match noted {
+            Ok(()) => self.tell("standby_back", "every write is on two nodes again".to_owned()),
+            Err(error) => tracing::warn!(%error, "the standby is not synchronous yet"),
+        }
+    }
+
+    /// Whatever makes the writer wait ends. What it said last may still reach the server: then the writer itself says
+    /// that it waits.
+    async fn stop_binding(&mut self) {
+        if let Some(binding) = self.binding.take() {
+            binding.abort();
+            binding.await.ok();
+        }
+    }
+
+    /// Lets writes go on without a standby that is away too long.
     async fn degrade(&mut self) {
-        match self.go_alone().await {
+        self.stop_binding().await;
+        let mut outcome = Ok(());
+        for step in decision::go_alone(self.roles) {
+            if outcome.is_ok() {
+                outcome = self.act(step).await.map(drop);
+            }
+        }
+        match outcome {
             Ok(()) => {
                 let away_s = STANDBY_AWAY_MAX.as_secs();
                 self.alert(
@@ -285,7 +295,9 @@ impl Guardian {
     /// There is no writer: makes one.
     async fn replace(&mut self, writer: Writer, standby: Standby, why: &str) -> (Writer, Standby) {
         let name = self.writer().name;
-        self.alert("primary_lost", format!("the primary, node {name}, is lost: {why}"));
+        let silent = ("silent", writer.probe.heard_at().elapsed());
+        self.notice("primary_lost", format!("the primary, node {name}, is lost: {why}"), true, &[silent]);
+        self.stop_binding().await;
         match standby {
             Standby::There(server) if self.roles.copy == Copy::Synchronous => {
                 self.fail_over(writer, server).await
@@ -295,29 +307,61 @@ impl Guardian {
     }
 
     /// Fence, write down, promote, in this order.
-    async fn fail_over(&mut self, writer: Writer, server: Server) -> (Writer, Standby) {
-        let (old, new) = (self.writer().clone(), self.standby().clone());
-        let mut pause = BackOff::default();
-        // Until the old one is surely gone nobody else may write, however long that takes.
-        while let Err(error) = old.fence().await {
-            self.alert("fence_failed", format!("node {} cannot be fenced: {error}", old.name));
-            sleep(pause.after(Duration::ZERO)).await;
+    async fn fail_over(&mut self, lost: Writer, server: Server) -> (Writer, Standby) {
+        let old = self.writer().clone();
+        let steps = decision::replace(self.roles, true, false);
+        let mut took = Vec::new();
+        let mut is_promoted = true;
+        for step in steps {
+            let (what, problem) = match step {
+                // Until the old one is surely gone nobody else may write, however long that takes.
+                Step::Fence(_) => ("fence", "fence_failed"),
+                Step::Note(_) => ("note", "epoch_failed"),
+                Step::Promote(_) => ("promote", "promote_failed"),
+                _ => continue,
+            };
+            let began = Instant::now();
+            if matches!(step, Step::Promote(_)) {
+                if let Err(error) = self.act(step).await {
+                    let told = format!("node {} is not promoted yet: {error}", self.writer().name);
+                    self.alert(problem, told);
+                    is_promoted = false;
+                }
+            } else {
+                self.insist(step, problem).await;
+            }
+            took.push((what, began.elapsed()));
         }
-        writer.server.kill(&old).await.ok();
-        let next =
-            Roles { epoch: self.roles.epoch + 1, writer: self.roles.writer.other(), copy: Copy::Behind };
-        while let Err(error) = self.set_roles(next) {
-            self.alert("epoch_failed", format!("the new epoch cannot be written: {error}"));
-            sleep(pause.after(Duration::ZERO)).await;
-        }
-        let mut writer = Writer { server, session: None, missed: 0, back_off: BackOff::default() };
-        if let Err(error) = self.take_over().await {
-            self.alert("promote_failed", format!("node {} is not promoted yet: {error}", new.name));
+        let mut writer = self.watched(server, BackOff::default());
+        if !is_promoted {
             writer = self.revive(writer).await;
         }
-        self.alert("promoted", format!("node {} writes now, in epoch {}", new.name, next.epoch));
-        self.away_since = None;
+        let told = format!("node {} writes now, in epoch {}", self.writer().name, self.roles.epoch);
+        self.notice("promoted", told, true, &took);
+        self.let_alone().await;
+        // Dead already: its number is given back, and whoever minds it goes.
+        lost.server.kill(&old).await.ok();
+        self.attention.forget();
         (writer, self.bring_standby())
+    }
+
+    /// Does what must not fail, until it is done.
+    async fn insist(&mut self, step: Step, problem: &'static str) {
+        let mut pause = BackOff::default();
+        while let Err(error) = self.act(step).await {
+            self.alert(
+                problem,
+                format!("{} is not done yet, and nothing else is before: {error}", told(step)),
+            );
+            sleep(pause.after(Duration::ZERO)).await;
+        }
+    }
+
+    /// A new writer waits for nobody. Should this fail it says so itself, and is let go later.
+    async fn let_alone(&mut self) {
+        if let Err(error) = self.act(Step::LetAlone(self.roles.writer)).await {
+            self.alert("degrade_failed", format!("the writer still waits for the standby: {error}"));
+        }
     }
 
     /// With nobody to take its place, the same one starts again: its log has all that was acknowledged.
@@ -325,36 +369,43 @@ impl Guardian {
         let began = Instant::now();
         let node = self.writer().clone();
         writer.server.kill(&node).await.ok();
-        // It will write without its standby, whose copy is worth nothing from then on.
-        let alone = Roles { copy: Copy::Behind, ..self.roles };
-        let mut pause = BackOff::default();
-        while let Err(error) = self.set_roles(alone) {
-            self.alert("copy_failed", format!("that the copy is behind cannot be written: {error}"));
-            sleep(pause.after(Duration::ZERO)).await;
-        }
-        self.away_since = None;
+        self.attention.forget();
         loop {
             sleep(writer.back_off.after(began.elapsed())).await;
-            let settings =
-                if is_marked(&node) { settings(self.standby(), &node).to_vec() } else { Vec::new() };
-            let started = async {
-                let server = node.start(&settings).await?;
-                match self.take_over().await {
-                    Ok(()) => Ok(server),
-                    Err(error) => server.kill(&node).await.and(Err(error)),
-                }
-            };
-            match started.await {
+            match self.start_again().await {
                 Ok(server) => {
+                    self.let_alone().await;
                     self.tell("primary_back", format!("node {} writes again", node.name));
-                    return Writer { server, session: None, missed: 0, back_off: writer.back_off };
+                    return self.watched(server, writer.back_off);
                 }
                 Err(error) => self.alert("start_failed", error.to_string()),
             }
         }
     }
 
-    async fn stop(self, writer: Writer, standby: Standby) {
+    async fn start_again(&mut self) -> io::Result<Server> {
+        let mut server = None;
+        for step in decision::replace(self.roles, false, is_marked(self.writer())) {
+            match step {
+                Step::Fence(_) => self.insist(step, "fence_failed").await,
+                Step::Note(_) => self.insist(step, "copy_failed").await,
+                Step::LetAlone(_) => {}
+                step => match self.act(step).await {
+                    Ok(started) => server = started.or(server),
+                    Err(error) => {
+                        if let Some(server) = server {
+                            server.kill(self.writer()).await.ok();
+                        }
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        server.ok_or_else(|| io::Error::other("nothing was started"))
+    }
+
+    async fn stop(mut self, writer: Writer, standby: Standby) {
+        self.stop_binding().await;
         // The writer first, so that the standby gets all of it.
         if let Err(error) = writer.server.stop(self.writer()).await {
             self.alert("stop_failed", format!("node {} could not be stopped: {error}", self.writer().name));
@@ -394,13 +445,24 @@ impl Guardian {
     }
 
     fn alert(&self, what: &'static str, told: String) {
-        tracing::error!(what, "{told}");
-        self.notices.send(Notice { what, told, is_alert: true }).ok();
+        self.notice(what, told, true, &[]);
     }
 
     fn tell(&self, what: &'static str, told: String) {
-        tracing::info!(what, "{told}");
-        self.notices.send(Notice { what, told, is_alert: false }).ok();
+        self.notice(what, told, false, &[]);
+    }
+
+    fn notice(&self, what: &'static str, told: String, is_alert: bool, took: &[(&'static str, Duration)]) {
+        let took: BTreeMap<_, _> = took
+            .iter()
+            .map(|(step, took)| (format!("{step}_ms"), u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))
+            .collect();
+        if is_alert {
+            tracing::error!(what, ?took, "{told}");
+        } else {
+            tracing::info!(what, "{told}");
+        }
+        self.notices.send(Notice { what, told, is_alert, took }).ok();
     }
 }
 
@@ -426,29 +488,41 @@ impl Standby {
     }
 }
 
-/// Asks the writer whether it can write, and how long ago it heard of its standby.
-async fn ask(
-    session: &mut Option<Session>,
-    writer: &Node,
-    standby: &Node,
-) -> Result<Option<Duration>, Silence> {
-    let session = match session {
-        Some(session) => session,
-        None => session.insert(writer.session(PROBE_PATIENCE).await?),
-    };
-    if session.value("SELECT 1 WHERE NOT pg_is_in_recovery()").await?.is_none() {
-        return Err(Silence::Refused("it may only be read".to_owned()));
+/// What comes of `binding`, once it ends.
+async fn end_of(binding: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match binding {
+        Some(binding) => binding.await.unwrap_or_else(|error| Err(io::Error::other(error))),
+        None => std::future::pending().await,
     }
-    last_word(session, standby).await
+}
+
+fn told(step: Step) -> String {
+    match step {
+        Step::Fence(name) => format!("the fencing of node {}", name.word()),
+        Step::Note(roles) => {
+            format!("the note that node {} writes in epoch {}", roles.writer.word(), roles.epoch)
+        }
+        Step::Start(name) => format!("the start of node {}", name.word()),
+        Step::Promote(name) => format!("the promotion of node {}", name.word()),
+        Step::LetAlone(name) | Step::Bind(name) => format!("the setting of node {}", name.word()),
+    }
 }
 
 /// Makes `node` one that may be written; nothing to do when it does.
 async fn promote(node: &Node) -> io::Result<()> {
-    let session = node.session(PROBE_PATIENCE).await.map_err(io::Error::other)?;
-    let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(true, 60) ELSE true END";
-    let rows = session.ask_within(sql, PROMOTE_MAX).await.map_err(io::Error::other)?;
-    match rows.first().and_then(|row| row.first()) {
-        Some(Some(word)) if word == "t" => Ok(()),
-        _ => Err(io::Error::other(format!("it took longer than {} s", PROMOTE_MAX.as_secs()))),
+    let session = node.session(PROMOTE_PATIENCE).await.map_err(io::Error::other)?;
+    // The server's own wait looks ten times a second; a client waits for each of these looks.
+    let sql = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(false) ELSE true END";
+    if session.value(sql).await.map_err(io::Error::other)?.as_deref() != Some("t") {
+        return Err(io::Error::other("it refused"));
     }
+    let deadline = Instant::now() + PROMOTE_MAX;
+    while session.value("SELECT pg_is_in_recovery()").await.map_err(io::Error::other)?.as_deref() != Some("f")
+    {
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("it took longer than {} s", PROMOTE_MAX.as_secs())));
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
 }

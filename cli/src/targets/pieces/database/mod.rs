@@ -1,12 +1,16 @@
 //! The PostgreSQL of a shop in pieces, when nobody names one: made from the programs that are installed, in the data
 //! folder, kept over restarts, stopped at the end.
 
+pub mod at_rest;
+mod decision;
 mod guardian;
 mod node;
+mod probe;
 mod roles;
 mod session;
 mod standby;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -37,6 +41,8 @@ pub(super) struct Notice {
     pub(super) told: String,
     /// Whether it deserves a look.
     pub(super) is_alert: bool,
+    /// How long what led to it took, by step, in milliseconds.
+    pub(super) took: BTreeMap<String, u64>,
 }
 
 /// How the shop's own PostgreSQL is.
@@ -72,8 +78,7 @@ impl Database {
         let installed = Installed::find().map_err(missing)?;
         let folder = data_dir.join(FOLDER);
         make_folder(&installed, data_dir, &folder)?;
-        let node = |name, port| Node::new(name, installed.clone(), &folder, port);
-        let nodes = [node(Name::A.word(), 5432), node(Name::B.word(), 5433)];
+        let nodes = nodes(&installed, &folder);
         if !nodes[0].socket_fits() {
             return Err(too_deep(data_dir).into());
         }
@@ -109,6 +114,12 @@ impl Database {
         self.stop.cancel();
         self.guardian.await.ok();
     }
+}
+
+/// Both nodes in `folder`, whose ports number their sockets.
+fn nodes(installed: &Installed, folder: &Path) -> [Node; 2] {
+    let node = |name: Name, port| Node::new(name.word(), installed.clone(), folder, port);
+    [node(Name::A, 5432), node(Name::B, 5433)]
 }
 
 /// The folder belongs to whoever the server runs as, and nobody else may look into it.

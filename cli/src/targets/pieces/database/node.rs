@@ -58,6 +58,7 @@ pub(super) struct Node {
 }
 
 /// A server that runs.
+#[derive(Debug)]
 pub(super) struct Server {
     child: Box<Child>,
     keeper: Box<Child>,

@@ -73,7 +73,7 @@ async fn follow(primary: &Node, standby: &Node) -> io::Result<Server> {
         forget_torn(standby)?;
     }
     let server = standby.start(&settings(primary, standby)).await?;
-    forget_slots(standby).await?;
+    forget_life_as_primary(standby).await?;
     match until_streaming(primary, standby).await {
         Ok(()) => Ok(server),
         Err(error) => {
@@ -103,15 +103,19 @@ async fn copy(primary: &Node, standby: &Node) -> io::Result<()> {
         "-S",
         &slot(standby),
     ]);
-    run(copy.args(["-d", &primary.conninfo(standby.name)])).await?;
+    // Under a name of its own: a copy that is being made is nobody to wait for.
+    run(copy.args(["-d", &primary.conninfo(&format!("{}_copy", standby.name))])).await?;
     mark(standby, &partial)?;
     standby.keep_partial()?;
     forget_torn(standby)
 }
 
-/// Slots of its own life as a primary would keep its log for ever.
-async fn forget_slots(standby: &Node) -> io::Result<()> {
+/// Slots of its own life as a primary would keep its log for ever; and once it writes it waits for nobody.
+async fn forget_life_as_primary(standby: &Node) -> io::Result<()> {
     let session = standby.session(PATIENCE).await.map_err(io::Error::other)?;
+    let alone = "ALTER SYSTEM RESET synchronous_standby_names";
+    session.ask(alone).await.map_err(io::Error::other)?;
+    session.ask("SELECT pg_reload_conf()").await.map_err(io::Error::other)?;
     let forget = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
     session.ask(forget).await.map(drop).map_err(io::Error::other)
 }
