@@ -9,6 +9,7 @@ mod files;
 mod gauges;
 mod memory;
 mod prepare;
+pub mod probe;
 mod running;
 mod serve;
 mod signals;

@@ -20,7 +20,7 @@ use crate::secrets::{SECRETS_FILE, Secrets};
 use crate::services::{SERVICES, Service};
 
 /// The port of the gateway when it runs by itself.
-const GATEWAY_PORT: u16 = 8080;
+pub(super) const GATEWAY_PORT: u16 = 8080;
 /// The port of the sandbox provider when it runs by itself.
 const FAKEPAY_PORT: u16 = 8090;
 

@@ -26,6 +26,7 @@ mod product_catalogue;
 mod saga_runner;
 mod shop;
 mod shopd;
+mod shopd_health;
 mod telemetry;
 mod user;
 mod verify;

@@ -4,6 +4,7 @@ mod buy;
 mod data;
 mod serve;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Verb {
     Migrate(Data),
     /// Do once what a shop needs before its roles start: tables, an admin, the demo catalogue if asked for; and end
     Prepare(Prepare),
+    /// Ask a running process whether it is ready: ends with 0 when it is, and with 1 when not
+    Health(Health),
     /// Buy something as a guest and wait until it is paid: a smoke test of a running shop
     Buy(Buy),
     /// Tell what the services are called, where they listen, which paths are theirs
@@ -42,6 +45,16 @@ enum Verb {
         #[arg(short, long, default_value = "text", value_parser = ["text", "json"])]
         output: String,
     },
+}
+
+#[derive(Args)]
+struct Health {
+    /// The process; `/readyz` is asked unless a path is given [default: this machine, at the port of SHOPD_LISTEN or 8080]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Where the process was told to listen
+    #[arg(long, value_name = "ADDR", env = "SHOPD_LISTEN", hide = true)]
+    listen: Option<SocketAddr>,
 }
 
 #[derive(Args)]
@@ -79,6 +92,10 @@ fn main() -> ExitCode {
             Ok(())
         }),
         Verb::Prepare(prepare) => run(prepared(prepare)),
+        Verb::Health(health) => run(async move {
+            let url = health.url.unwrap_or_else(|| app::probe::own_address(health.listen));
+            app::probe::ask(&url).await.map_err(|message| (exit::INTERNAL, message))
+        }),
         Verb::Buy(buy) => run(buy::run(buy)),
         Verb::Serve(serve) => run(serve::until_stopped(*serve)),
     }
