@@ -3,7 +3,7 @@
 //! The way through the rooms is the way of a command: [`args`] parses the words, [`context`] gathers what every
 //! command needs (configuration, printer, clock), [`commands`] has one file per verb, and the verb calls the
 //! room that does the work: [`targets`] (where a shop can live), [`walkthroughs`] (stories that run),
-//! [`load`] (many users at once, and a verdict), [`claims`] (numbers with the command that measures them),
+//! [`load`] (many users at once, and a verdict), [`image`] (the shop as one small image), [`claims`] (numbers with the command that measures them),
 //! [`bench`](mod@bench) (the measuring). Below all of them are
 //! [`config`], [`output`], [`failure`], [`process`] and [`wire`], which know nothing of a shop.
 //!
@@ -18,6 +18,7 @@ pub mod commands;
 pub mod config;
 pub mod context;
 pub mod failure;
+pub mod image;
 pub mod load;
 pub mod output;
 pub mod process;

@@ -13,6 +13,7 @@ mod doctor;
 mod down;
 mod duration;
 mod help;
+mod image;
 mod load;
 mod logs;
 mod man;
@@ -63,6 +64,9 @@ pub enum Command {
     /// Put a shop under load, and say what it means
     #[command(subcommand)]
     Load(load::LoadCommand),
+    /// Lay out, look at and push the shop's image, without any engine
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// List and check the numbers that the documentation states
     #[command(subcommand)]
     Claims(claims::ClaimsCommand),
@@ -102,6 +106,7 @@ impl Command {
             Self::Doctor(_) => "doctor".into(),
             Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
             Self::Load(command) => format!("load {}", command.word()),
+            Self::Image(command) => format!("image {}", command.word()),
             Self::Claims(command) => format!("claims {}", command.word()),
             Self::Bench(command) => format!("bench {}", command.word()),
             Self::Config(command) => format!("config {}", command.word()),
@@ -132,6 +137,7 @@ impl Command {
             Self::Breaker(command) => breaker::run(command, context)?,
             Self::Doctor(args) => doctor::run(args, context)?,
             Self::Walkthrough(command) => walkthrough::run(command, context)?,
+            Self::Image(command) => image::run(command, context)?,
             Self::Claims(command) => claims::run(command, context)?,
             Self::Bench(command) => bench::run(command, context)?,
             Self::Config(command) => config::run(command, context)?,

@@ -8,7 +8,7 @@ const ROOMS: &[&[&str]] = &[
     &["args"],
     &["commands"],
     &["context"],
-    &["targets", "walkthroughs", "claims", "load", "bench"],
+    &["targets", "walkthroughs", "claims", "load", "bench", "image"],
     &["config", "output", "process", "wire"],
     &["failure"],
 ];

@@ -6,6 +6,7 @@ mod contract;
 mod errors;
 mod exit_codes;
 mod help;
+mod image;
 mod json;
 mod kill_points;
 mod kills;
