@@ -42,7 +42,8 @@ def words() -> argparse.ArgumentParser:
         return made
 
     verb("build", build_all, "build the programs and images that are missing in the cache; prints where they are")
-    verb("up", up, "start the lab; prints the path for KUBECONFIG").add_argument("--nodes", type=int, default=3)
+    verb("up", up, "start the lab; prints the path for KUBECONFIG").add_argument(
+        "--nodes", type=int, help="how many (default: 3)")
     verb("down", lambda asked: cluster.down(asked.dir), "take away all that up made, wherever it ended")
     verb("status", show, "what runs, is ready, and its memory").add_argument(
         "-o", "--output", choices=["table", "json"], default="table")

@@ -81,6 +81,12 @@ def kept(program: Program) -> Path:
     return cache_folder() / "bin" / f"{program.name}-{key(program)}"
 
 
+def kept_image(name: str, *decides: str) -> Path:
+    """Where what was made out of programs is kept, by all that decides its bytes."""
+    digest = hashlib.sha256("\0".join(decides).encode()).hexdigest()[:16]
+    return cache_folder() / "images" / f"{name}-{digest}.tar"
+
+
 @cache
 def key(program: Program) -> str:
     decides = [go_version(), *flags(), program.package, (MODULE / "go.mod").read_text(), (MODULE / "go.sum").read_text()]

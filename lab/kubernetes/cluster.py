@@ -15,8 +15,12 @@ from .failure import Failure, talk, wait_until
 from .place import MOST_NODES, Node, Place
 
 
-def up(folder: Path, node_count: int) -> Place:
+USUAL_NODES = 3
+
+
+def up(folder: Path, asked_nodes: int | None) -> Place:
     """Everything from nothing to a cluster that has metrics. A lab that is up already is left as it is."""
+    node_count = USUAL_NODES if asked_nodes is None else asked_nodes
     if not 1 <= node_count <= MOST_NODES:
         raise Failure(f"a lab has 1 to {MOST_NODES} nodes, not {node_count}")
     with alone(folder):
@@ -24,7 +28,7 @@ def up(folder: Path, node_count: int) -> Place:
         os.environ[process.MARK] = str(folder)
         found = Place.read(folder)
         if found is not None and found.finished.exists():
-            return already_up(found)
+            return already_up(found, asked_nodes)
         if found is not None:
             talk("a lab was left half-way; taking it away first")
             dismantle(folder, found)
@@ -57,7 +61,9 @@ def assemble(folder: Path, node_count: int, programs: dict[str, Path], stock: Pa
     return place
 
 
-def already_up(place: Place) -> Place:
+def already_up(place: Place, asked_nodes: int | None) -> Place:
+    if asked_nodes not in (None, place.node_count):
+        raise Failure(f"the lab is up with {place.node_count} nodes, not {asked_nodes}", hint="`down` first")
     idle = [row["component"] for row in status.rows(place) if not row["running"]]
     if idle:
         raise Failure(f"the lab is up, but {', '.join(idle)} does not run",

@@ -4,7 +4,6 @@
 a containerd folder that is kept (the *stock*); a node starts with links to it, which takes no time and no room.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ def stock() -> Path:
     """The containerd folder that has the lab's images, made when it is missing."""
     files = list(archives().values())
     version = subprocess.run(["containerd", "--version"], capture_output=True, text=True).stdout
-    folder = kept("stock", version, *(file.name for file in files)).with_suffix("")
+    folder = build.kept_image("stock", version, *(file.name for file in files)).with_suffix("")
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
         fill(unfinished, files)
@@ -79,7 +78,7 @@ def take_from_stock(each: Node, stocked: Path) -> None:
 def of_program(name: str) -> Path:
     """An image of one static program, and nothing else."""
     program = build.programs()[name]
-    archive = kept(name, program.name, Path(image.__file__).read_text())
+    archive = build.kept_image(name, program.name, Path(image.__file__).read_text())
     if not archive.exists():
         archive.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
@@ -87,11 +86,6 @@ def of_program(name: str) -> Path:
             image.write(Path(folder), tag(name), archive, [f"/{name}"])
     archive.touch()
     return archive
-
-
-def kept(name: str, *decides: str) -> Path:
-    digest = hashlib.sha256("\0".join(decides).encode()).hexdigest()[:16]
-    return build.cache_folder() / "images" / f"{name}-{digest}.tar"
 
 
 def tag(name: str) -> str:

@@ -58,6 +58,8 @@ def drop_bridge(place: Place) -> None:
 def plug(node: Node, init: int) -> None:
     """The cable from the bridge to `eth0` of the node whose first process is `init`, and the node's routes."""
     place = node.place
+    # The cable of a node that was just switched off may not be gone yet.
+    subprocess.run(["ip", "link", "delete", node.wire], capture_output=True)
     ip(f"link add {node.wire} type veth peer name eth0 netns {init}",
        f"link set {node.wire} master {place.bridge} up")
     others = (f"route add {other.pods} via {other.address}" for other in place.nodes if other != node)

@@ -10,6 +10,7 @@ NEEDED = {
     "containerd": "containerd", "runc": "runc", "iptables": "iptables", "nft": "nftables", "conntrack": "conntrack",
     "ethtool": "ethtool", "socat": "socat", "ip": "iproute2", "openssl": "openssl", "unshare": "util-linux",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "/usr/lib/postgresql/15/bin/postgres": "postgresql-15",  # Its libraries go into the image.
 }
 
 

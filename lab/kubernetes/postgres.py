@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab import image
 
-from . import build, images
+from . import build
 from .failure import Failure, talk
 
 SOURCES = Path(__file__).resolve().parent.parent / "images" / "postgres"
@@ -30,7 +30,7 @@ def archive() -> Path:
     if len(versions) < len(PACKAGES):
         raise Failure(f"apt does not know all of {', '.join(PACKAGES)}", hint="apt-get update")
     sources = [file.read_text() for file in (Path(__file__), Path(image.__file__), SOURCES / "entrypoint")]
-    kept = images.kept("postgres", *versions, *sources)
+    kept = build.kept_image("postgres", *versions, *sources)
     if not kept.exists():
         talk("laying out the image of PostgreSQL")
         kept.parent.mkdir(parents=True, exist_ok=True)

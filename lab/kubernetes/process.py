@@ -57,6 +57,7 @@ def start(component: Component, prefix: list[str] | None = None) -> None:
         return
     for file in (component.pid_file, component.log):
         file.parent.mkdir(parents=True, exist_ok=True)
+    component.pid_file.unlink(missing_ok=True)  # One that somebody else killed has left its own.
     become = ["sh", "-c", 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"', str(component.pid_file)]
     environment = {**os.environ, **component.environment, MARK: str(component.place.folder)}
     with component.log.open("ab") as log:
