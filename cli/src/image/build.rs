@@ -71,7 +71,7 @@ impl Workspace {
             Some(String::from_utf8_lossy(&ran.stdout).trim().to_owned())
         };
         let commit = git(&["rev-parse", "HEAD"]).filter(|commit| !commit.is_empty())?;
-        let is_changed = git(&["status", "--porcelain"])? != "";
+        let is_changed = !git(&["status", "--porcelain"])?.is_empty();
         Some(if is_changed { format!("{commit}-dirty") } else { commit })
     }
 

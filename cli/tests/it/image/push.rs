@@ -23,11 +23,11 @@ fn push(project: &Project, registry: &Registry) -> Ran {
 fn counts(ran: &Ran) -> (u64, u64) {
     assert_eq!(ran.code, 0, "{}", ran.picture());
     let data = &ran.json()["data"];
-    (data["sent"].as_u64().unwrap(), data["there"].as_u64().unwrap())
+    (data["sent"].as_u64().expect("a number"), data["there"].as_u64().expect("a number"))
 }
 
 fn is_tagged(registry: &Registry) -> bool {
-    registry.kept.lock().unwrap().tags.contains_key("1")
+    registry.kept.lock().expect("nobody panicked with it").tags.contains_key("1")
 }
 
 #[test]

@@ -85,12 +85,12 @@ impl Registry {
     }
 
     pub(super) fn fault(&self, fault: Fault) {
-        self.kept.lock().unwrap().faults.push_back(fault);
+        self.kept.lock().expect("nobody panicked with it").faults.push_back(fault);
     }
 
     /// What every blob and tag names is there, under its own digest.
     pub(super) fn is_whole(&self) -> bool {
-        let kept = self.kept.lock().unwrap();
+        let kept = self.kept.lock().expect("nobody panicked with it");
         let names = |manifest: &Bytes| {
             let manifest: serde_json::Value = serde_json::from_slice(manifest).expect("a manifest");
             let layers = manifest["layers"].as_array().expect("layers").clone();
@@ -118,7 +118,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     }
     let Some(rest) = path.strip_prefix("/v2/acme/shop/") else { return no("NAME_UNKNOWN", 404) };
     let (may_push, has_repository) = {
-        let kept = shared.kept.lock().unwrap();
+        let kept = shared.kept.lock().expect("nobody panicked with it");
         (kept.may_push, kept.has_repository)
     };
     let is_reading = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -132,7 +132,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     match (request.method().clone(), rest, tag) {
         (Method::HEAD, rest, None) => {
             let name = rest.strip_prefix("blobs/").unwrap_or("");
-            let is_there = shared.kept.lock().unwrap().blobs.contains_key(name);
+            let is_there = shared.kept.lock().expect("nobody panicked with it").blobs.contains_key(name);
             if is_there { StatusCode::OK.into_response() } else { StatusCode::NOT_FOUND.into_response() }
         }
         (Method::POST, "blobs/uploads/", _) => {
@@ -141,13 +141,15 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             (StatusCode::ACCEPTED, [(header::LOCATION, location)]).into_response()
         }
         (Method::PUT, "blobs/uploads/1", _) => upload(&shared, request).await,
-        (Method::GET, _, Some(tag)) => match shared.kept.lock().unwrap().tags.get(&tag) {
-            Some(manifest) => manifest.clone().into_response(),
-            None => no("MANIFEST_UNKNOWN", 404),
-        },
+        (Method::GET, _, Some(tag)) => {
+            match shared.kept.lock().expect("nobody panicked with it").tags.get(&tag) {
+                Some(manifest) => manifest.clone().into_response(),
+                None => no("MANIFEST_UNKNOWN", 404),
+            }
+        }
         (Method::PUT, _, Some(tag)) => {
             let bytes = to_bytes(request.into_body(), usize::MAX).await.expect("a body");
-            shared.kept.lock().unwrap().tags.insert(tag, bytes);
+            shared.kept.lock().expect("nobody panicked with it").tags.insert(tag, bytes);
             StatusCode::CREATED.into_response()
         }
         _ => no("UNSUPPORTED", 405),
@@ -158,8 +160,12 @@ async fn upload(shared: &Shared, request: Request) -> Response {
     let query = request.uri().query().unwrap_or("").to_owned();
     let named =
         query.split('&').find_map(|pair| pair.strip_prefix("digest=")).expect("a digest").replace("%3A", ":");
-    let length: usize = request.headers()[header::CONTENT_LENGTH].to_str().unwrap().parse().unwrap();
-    let fault = shared.kept.lock().unwrap().faults.pop_front();
+    let length: usize = request.headers()[header::CONTENT_LENGTH]
+        .to_str()
+        .expect("a registry of a test")
+        .parse()
+        .expect("a registry of a test");
+    let fault = shared.kept.lock().expect("nobody panicked with it").faults.pop_front();
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     let is_halfway = matches!(fault, Some(Fault::CutInTheMiddle | Fault::Hang));
@@ -173,7 +179,7 @@ async fn upload(shared: &Shared, request: Request) -> Response {
         Some(Fault::CutInTheMiddle) => return cut(),
         Some(Fault::Answer(status)) => return no("UNAVAILABLE", status),
         Some(Fault::Hang) => {
-            shared.kept.lock().unwrap().hanging += 1;
+            shared.kept.lock().expect("nobody panicked with it").hanging += 1;
             std::future::pending::<()>().await;
         }
         Some(Fault::Nothing | Fault::CutBeforeTheAnswer) | None => {}
@@ -181,7 +187,7 @@ async fn upload(shared: &Shared, request: Request) -> Response {
     if bytes.len() != length || digest(&bytes) != named {
         return no("DIGEST_INVALID", 400);
     }
-    let mut kept = shared.kept.lock().unwrap();
+    let mut kept = shared.kept.lock().expect("nobody panicked with it");
     kept.uploads += 1;
     kept.blobs.insert(named, bytes.into());
     if fault == Some(Fault::CutBeforeTheAnswer) { cut() } else { StatusCode::CREATED.into_response() }
