@@ -1,6 +1,8 @@
 //! Load: makes it, measures what the users felt, and says what it means.
 
 mod afterwards;
+mod answer;
+mod ask;
 mod chance;
 mod collector;
 pub mod control;

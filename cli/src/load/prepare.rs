@@ -2,13 +2,14 @@
 //! read, accounts are made and signed in, stock is received.
 
 use anyhow::Context as _;
-use hyper::Uri;
+use hyper::header::HeaderValue;
 use platform::client::product::{NewProduct, ProductCard, ProductQuery};
 use platform::client::user::Register;
 use platform::client::{CallError, Code, Operator, ShopClient};
 use platform::vocabulary::{Env, Role};
 use serde_json::json;
 
+use super::ask::Ask;
 use super::journeys::Journey;
 use super::scenario::Scenario;
 use super::supplies::{Account, Sale, Supplies};
@@ -27,6 +28,8 @@ pub(super) struct Preparation<'a> {
     pub(super) scenario: &'a Scenario,
     /// Where the shop answers.
     pub(super) url: &'a str,
+    /// What requests call it.
+    pub(super) host: &'a HeaderValue,
     /// The right to receive stock and to make a product, when there is one.
     pub(super) operator: Option<&'a Operator>,
     /// Names the run.
@@ -44,6 +47,7 @@ impl Preparation<'_> {
     pub(super) async fn supplies(&self) -> anyhow::Result<Supplies> {
         let mix = &self.scenario.mix;
         let probe = self.scenario.probe.path.parse().context("the path of the probe is not one")?;
+        let probe = Some(Ask::page(self.host, &probe));
         let mut supplies = Supplies { probe, ..Supplies::default() };
         if Journey::ALL.iter().all(|journey| *journey == Journey::Probe || !mix.has(*journey)) {
             return Ok(supplies);
@@ -79,22 +83,25 @@ impl Preparation<'_> {
                 .hint("a shop that is started without --empty has a demo catalogue")
                 .into());
         }
-        supplies.products =
-            cards.iter().map(|card| uri(&format!("/v1/products/{}", card.slug))).collect::<Result<_, _>>()?;
+        supplies.products = cards
+            .iter()
+            .map(|card| self.page(&format!("/v1/products/{}", card.slug)))
+            .collect::<Result<_, _>>()?;
         let categories = client.products.categories(&client.anonymous()).await;
         let categories = categories.map_err(|error| failed(error, "read the categories"))?.items;
         supplies.categories = categories
             .iter()
             .filter(|category| category.count > 0)
-            .map(|category| uri(&format!("/v1/products?category={}", category.slug)))
+            .map(|category| self.page(&format!("/v1/products?category={}", category.slug)))
             .collect::<Result<_, _>>()?;
         supplies.catalogue =
             ["/v1/products?limit=20", "/v1/products?sort=price", "/v1/products?in_stock=true"]
-                .map(Uri::from_static)
-                .to_vec();
+                .into_iter()
+                .map(|path| self.page(path))
+                .collect::<Result<_, _>>()?;
         supplies.searches = words(&cards)
             .iter()
-            .map(|word| uri(&format!("/v1/products?q={word}")))
+            .map(|word| self.page(&format!("/v1/products?q={word}")))
             .collect::<Result<_, _>>()?;
         if self.scenario.checkout.restock && sells {
             self.restock(&cards, &supplies.skus).await?;
@@ -220,7 +227,15 @@ impl Preparation<'_> {
             let received = products.receive(&acting(), &sku, units.into(), "load", Some(&key)).await;
             received.map_err(|error| failed(error, "receive the units of the sale"))?;
         }
-        Ok(Sale { product: uri(&format!("/v1/products/{slug}"))?, sku })
+        Ok(Sale { product: self.page(&format!("/v1/products/{slug}"))?, sku })
+    }
+
+    /// The request for a page.
+    fn page(&self, path: &str) -> anyhow::Result<Ask> {
+        let uri = path
+            .parse()
+            .with_context(|| format!("the shop named something that cannot stand in an address: {path}"))?;
+        Ok(Ask::page(self.host, &uri))
     }
 
     /// The shop's currency, as its prices have it.
@@ -247,10 +262,6 @@ impl Preparation<'_> {
             error => failed(error, tried),
         }
     }
-}
-
-fn uri(path: &str) -> anyhow::Result<Uri> {
-    path.parse().with_context(|| format!("the shop named something that cannot stand in an address: {path}"))
 }
 
 /// Units for the SKU at place `at` of `all`, as often as [`popular_place`](super::chance::Chance::popular_place)

@@ -117,6 +117,7 @@ pub async fn run(order: Order<'_>) -> anyhow::Result<Ran> {
     let preparation = Preparation {
         scenario: &scenario,
         url: &target.url,
+        host: &target.host,
         operator: operator.as_ref(),
         run: &short,
         env,

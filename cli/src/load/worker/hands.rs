@@ -12,7 +12,7 @@ use platform::vocabulary::Env;
 use tokio::sync::Semaphore;
 
 use super::super::chance::Chance;
-use super::super::line::{Buffers, Line, Lost};
+use super::super::line::{Line, Lost, Room};
 use super::super::record::Example;
 use super::super::scenario::{Think, ThinkKind};
 use super::super::step::Step;
@@ -20,16 +20,13 @@ use super::super::supplies::Supplies;
 use super::super::tally::{End, Tally};
 use super::JournalState;
 
-/// A worker with more connections than this has small buffers for each.
-const ROOMY_MAX: usize = 1000;
-
 /// What all visitors of one worker share.
 pub(in super::super) struct Hands {
     pub(in super::super) target: SocketAddr,
     pub(in super::super) host: HeaderValue,
     /// Addresses that connections come from, in turn; empty leaves it to the system.
     pub(in super::super) sources: Vec<IpAddr>,
-    buffers: Buffers,
+    room: Room,
     pub(in super::super) supplies: Supplies,
     pub(in super::super) timeout: Duration,
     pub(in super::super) think: Think,
@@ -111,7 +108,7 @@ impl Hands {
             target: setup.target,
             host: setup.host,
             sources: setup.sources,
-            buffers: if setup.connections_max > ROOMY_MAX { Buffers::Lean } else { Buffers::Roomy },
+            room: Room::default(),
             supplies: setup.supplies,
             timeout: setup.timeout,
             think: setup.think,
@@ -150,7 +147,7 @@ impl Hands {
         let number = self.opened.get();
         self.opened.set(number.wrapping_add(1));
         let source = (!self.sources.is_empty()).then(|| self.sources[number % self.sources.len()]);
-        let line = Line::open(self.target, source, self.buffers, deadline).await?;
+        let line = Line::open(self.target, source, self.room.clone(), deadline).await?;
         self.open.set(self.open.get() + 1);
         Ok(Held { line, is_new: true, open: Rc::clone(&self.open) })
     }

@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::{Method, Uri};
 
+use super::super::answer::Answer;
+use super::super::ask::Ask;
 use super::super::chance::Chance;
-use super::super::line::{Answer, Ask, Lost};
+use super::super::line::Lost;
 use super::super::record::{Example, Outcome};
 use super::super::step::Step;
 use super::super::tally::End;
@@ -20,7 +21,6 @@ const STALE_MAX: usize = 3;
 /// The most of an answer that is kept as an example.
 const EXAMPLE_LETTERS: usize = 200;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The journey cannot go on: what follows would need what did not come.
 #[derive(Debug)]
@@ -109,9 +109,8 @@ impl Visitor {
     }
 
     /// A page.
-    pub(in super::super) async fn look(&mut self, step: Step, uri: &Uri) -> Result<Bytes, BrokenOff> {
-        let ask = self.ask(Method::GET, uri.clone(), None);
-        self.take(step, ask, false).await
+    pub(in super::super) async fn look(&mut self, step: Step, page: &Ask) -> Result<Bytes, BrokenOff> {
+        self.take(step, page, false).await
     }
 
     /// A page as the account sees it, or as a guest does.
@@ -120,9 +119,8 @@ impl Visitor {
         step: Step,
         uri: &Uri,
     ) -> Result<Bytes, BrokenOff> {
-        let mut ask = self.ask(Method::GET, uri.clone(), None);
-        self.sign(&mut ask);
-        self.take(step, ask, false).await
+        let ask = self.ask(&Method::GET, uri, None, None);
+        self.take(step, &ask, false).await
     }
 
     /// A deed, whose answer is kept.
@@ -133,9 +131,8 @@ impl Visitor {
         uri: Uri,
         body: Bytes,
     ) -> Result<Bytes, BrokenOff> {
-        let mut ask = self.ask(method, uri, Some(body));
-        self.sign(&mut ask);
-        self.take(step, ask, true).await
+        let ask = self.ask(&method, &uri, None, Some(&body));
+        self.take(step, &ask, true).await
     }
 
     /// Places an order under `key`; it is for the caller to [`Visitor::count`] what came.
@@ -145,14 +142,13 @@ impl Visitor {
         key: &str,
         body: Bytes,
     ) -> Result<Came, BrokenOff> {
-        let mut ask = self.ask(Method::POST, uri, Some(body));
-        self.sign(&mut ask);
-        ask.headers_mut().insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key).map_err(|_| BrokenOff)?);
-        self.send(Step::Checkout, ask, true).await
+        let key = HeaderValue::from_str(key).map_err(|_| BrokenOff)?;
+        let ask = self.ask(&Method::POST, &uri, Some(key), Some(&body));
+        self.send(Step::Checkout, &ask, true).await
     }
 
     /// A step from the thought before it to its count. The body is empty unless it was wanted.
-    async fn take(&mut self, step: Step, ask: Ask, wants_body: bool) -> Result<Bytes, BrokenOff> {
+    async fn take(&mut self, step: Step, ask: &Ask, wants_body: bool) -> Result<Bytes, BrokenOff> {
         let came = self.send(step, ask, wants_body).await?;
         let outcome = match &came.answer {
             Ok(answer) => step.outcome(answer.status),
@@ -191,26 +187,14 @@ impl Visitor {
         self.account.map(|at| self.hands.supplies.accounts[at].scope.as_str())
     }
 
-    fn sign(&self, ask: &mut Ask) {
-        if let Some(at) = self.account {
-            ask.headers_mut().insert(AUTHORIZATION, self.hands.bearer(at));
-        }
+    /// A request as the account makes it, or a guest.
+    fn ask(&self, method: &Method, uri: &Uri, key: Option<HeaderValue>, body: Option<&[u8]>) -> Ask {
+        let bearer = self.account.map(|at| (AUTHORIZATION, self.hands.bearer(at)));
+        let headers: Vec<_> = bearer.into_iter().chain(key.map(|key| (IDEMPOTENCY_KEY, key))).collect();
+        Ask::new(&self.hands.host, method, uri, &headers, body)
     }
 
-    fn ask(&self, method: Method, uri: Uri, body: Option<Bytes>) -> Ask {
-        let has_body = body.is_some();
-        let mut ask = Box::new(Request::new(Full::new(body.unwrap_or_default())));
-        *ask.method_mut() = method;
-        *ask.uri_mut() = uri;
-        let headers = ask.headers_mut();
-        headers.insert(HOST, self.hands.host.clone());
-        if has_body {
-            headers.insert(CONTENT_TYPE, JSON);
-        }
-        ask
-    }
-
-    async fn send(&mut self, step: Step, ask: Ask, wants_body: bool) -> Result<Came, BrokenOff> {
+    async fn send(&mut self, step: Step, ask: &Ask, wants_body: bool) -> Result<Came, BrokenOff> {
         self.think().await?;
         let hands = Rc::clone(&self.hands);
         hands.in_step.set(hands.in_step.get() + 1);
@@ -232,7 +216,7 @@ impl Visitor {
         if self.is_over() { Err(BrokenOff) } else { Ok(()) }
     }
 
-    async fn exchange(&mut self, step: Step, mut ask: Ask, wants_body: bool) -> Came {
+    async fn exchange(&mut self, step: Step, ask: &Ask, wants_body: bool) -> Came {
         let hands = Rc::clone(&self.hands);
         let (intended, mut sent) = (self.intended, None);
         let came = |answer, sent| Came { step, answer, intended, sent, ended: Instant::now() };
@@ -274,8 +258,7 @@ impl Visitor {
             sent = Some(now);
             answer = held.line.exchange(ask, wants_body, now + hands.timeout).await;
             match answer {
-                Err(Lost::Stale(back)) => {
-                    ask = back;
+                Err(Lost::Stale) => {
                     answer = Err(Lost::Broken("the other side closes every connection at once".into()));
                     now = Instant::now();
                     continue;
@@ -295,7 +278,7 @@ fn outcome_of(lost: &Lost, was_sent: bool) -> Outcome {
     match lost {
         _ if !was_sent => Outcome::Dropped,
         Lost::Refused(_) => Outcome::Refused,
-        Lost::Broken(_) | Lost::Stale(_) => Outcome::Broken,
+        Lost::Broken(_) | Lost::Stale => Outcome::Broken,
         Lost::Timeout => Outcome::Timeout,
     }
 }
@@ -317,7 +300,7 @@ fn example(hands: &Hands, came: &Came, outcome: Outcome) -> Example {
         Err(Lost::Broken(why)) => why.clone().into_owned(),
         Err(Lost::Timeout) if came.sent.is_none() => "no connection was free within the time-out".to_owned(),
         Err(Lost::Timeout) => format!("no whole answer within {} ms", hands.timeout.as_millis()),
-        Err(Lost::Stale(_)) => "the connection had been closed".to_owned(),
+        Err(Lost::Stale) => "the connection had been closed".to_owned(),
     };
     Example {
         at_s: came.ended.saturating_duration_since(hands.origin).as_secs_f64(),
