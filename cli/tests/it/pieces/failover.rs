@@ -24,6 +24,8 @@ use crate::running::Running;
 use crate::shopctl::{PATIENCE, Project};
 
 const BUYERS: usize = 6;
+/// So many checkouts say how long one takes.
+const CALM_CHECKOUTS: usize = 30;
 
 fn up(project: &Project) -> Running {
     Running::up(project, &["--processes", "--standby", "--limits", "none"])
@@ -126,6 +128,21 @@ impl Counter {
 }
 
 impl Counter {
+    /// How long the next `count` orders take.
+    fn checkouts(&self, count: usize) -> Value {
+        let known = self.placed.lock().expect("a list").len();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let placed = self.placed.lock().expect("a list").clone();
+            if placed.len() >= known + count {
+                let took = |(began, ended, _): &(Instant, Instant, OrderId)| (*ended - *began).as_secs_f64();
+                return figures(placed[known..].iter().map(took).collect());
+            }
+            assert!(Instant::now() < deadline, "nobody buys");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// When the first cart was answered that was asked for after `moment`.
     fn first_cart_after(&self, moment: Instant) -> Option<Instant> {
         let carts = self.carts.lock().expect("a list");
@@ -234,6 +251,8 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
         })
         .collect();
     counter.first_after(Instant::now());
+    // What a checkout takes here when nothing is wrong: the same machine makes the load.
+    let calm = counter.checkouts(CALM_CHECKOUTS);
 
     let strikes = [(Signal::KILL, kills), (Signal::STOP, kills.div_ceil(2))];
     let mut measured = Vec::new();
@@ -270,7 +289,7 @@ fn a_primary_that_is_killed_or_frozen_takes_nothing_acknowledged_with_it() {
     let acknowledged: Vec<OrderId> =
         counter.placed.lock().expect("a list").iter().map(|(_, _, order)| *order).collect();
     let report = json!({
-        "killed": strikes[0].1, "frozen": strikes[1].1, "orders": acknowledged.len(), "looks_at_both": looks,
+        "checkout_in_calm": calm, "killed": strikes[0].1, "frozen": strikes[1].1, "orders": acknowledged.len(), "looks_at_both": looks,
         "kill": measured[0], "freeze": measured[1],
     });
     println!("{report:#}");

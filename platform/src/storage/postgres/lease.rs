@@ -92,7 +92,7 @@ async fn vouch(client: &ClientWrapper, session: Option<Session>, route: &Route) 
     }
 }
 
-/// A connection of `pool`, within [`ACQUIRE`].
+/// A connection of `pool`: [`ACQUIRE`] for its turn, and as much for making one.
 pub(super) async fn lease<'a>(pool: &Pool, route: &'a Route) -> Result<Lease<'a>, StorageError> {
     if route.is_lost()
         && pool.status().available == 0
@@ -104,7 +104,7 @@ pub(super) async fn lease<'a>(pool: &Pool, route: &'a Route) -> Result<Lease<'a>
         let why = route.why_lost().map_or_else(String::new, |why| format!(": {why}"));
         Err(StorageError::Unavailable(format!("no connection {what} within {} s{why}", ACQUIRE.as_secs())))
     };
-    match timeout(ACQUIRE, pool.get()).await {
+    match timeout(ACQUIRE * 2, pool.get()).await {
         Ok(Ok(client)) => Ok(Lease { client: Some(client), route }),
         Ok(Err(PoolError::Backend(error))) => Err(failure(&error, None)),
         Ok(Err(PoolError::Timeout(TimeoutType::Create))) => late("was made"),

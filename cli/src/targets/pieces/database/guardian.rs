@@ -28,6 +28,9 @@ use crate::targets::pieces::back_off::BackOff;
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 /// With nobody to promote, more patience: a restart is the slower remedy.
 const SILENCE_MAX_ALONE: Duration = Duration::from_secs(10);
+/// How long the lost node rests before it is made a standby: bringing it back reads and writes much, and the buyers who
+/// waited come first.
+const REST_OF_THE_LOST: Duration = Duration::from_secs(3);
 /// How long a promotion may take.
 const PROMOTE_MAX: Duration = Duration::from_secs(60);
 /// How long the new writer may take to answer before that.
@@ -342,7 +345,7 @@ impl Guardian {
         // Dead already: its number is given back, and whoever minds it goes.
         lost.server.kill(&old).await.ok();
         self.attention.forget();
-        (writer, self.bring_standby())
+        (writer, Standby::Resting { until: Instant::now() + REST_OF_THE_LOST })
     }
 
     /// Does what must not fail, until it is done.
