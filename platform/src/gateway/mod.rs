@@ -25,7 +25,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use tower::ServiceExt as _;
+use tower::Service as _;
 
 use self::documents::Description;
 use self::edge::Credential;
@@ -350,7 +350,7 @@ fn describe(span: &mut Span, status: StatusCode) {
 
 async fn with_context(router: &Router, context: &Context, mut request: Request) -> Response {
     request.extensions_mut().insert(context.clone());
-    match router.clone().oneshot(request).await {
+    match router.clone().call(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }

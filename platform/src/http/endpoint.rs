@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tower::ServiceExt;
+use tower::Service as _;
 
 use super::envelope::Keyring;
 use super::{Addresses, Context, HttpClient, Problem, envelope};
@@ -152,7 +152,8 @@ impl Endpoint {
                     .get()
                     .ok_or_else(|| CallError::Refused(format!("service `{}` is not up yet", self.service)))?;
                 request.extensions_mut().insert(context.clone());
-                match router.clone().oneshot(request).await {
+                // A router is ready at any time.
+                match router.clone().call(request).await {
                     Ok(response) => Ok(response),
                     Err(never) => match never {},
                 }
