@@ -1,10 +1,8 @@
 //! What every part of the service works with: the data, time, the cache, and what is remembered of orders.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use moka::future::Cache as Moka;
-use uuid::Uuid;
 
 use super::wire::Line;
 use crate::bus::Bus;
@@ -20,7 +18,7 @@ pub(super) const LOCATION: &str = "main";
 /// The most that the catalogue's answers may take in memory.
 const CACHE_BYTES_MAX: u64 = 4 << 20;
 /// How many orders' lines are remembered between their reserve and their commit.
-const ORDERS_REMEMBERED: u64 = 4_096;
+const ORDERS_REMEMBERED: usize = 1_024;
 /// Where several processes may share the data, how long a page may show the stock as it was.
 const SHARED_LIFE: Duration = Duration::from_secs(2);
 
@@ -36,7 +34,7 @@ pub(super) struct Store {
     pub(super) cache_life: Duration,
     pub(super) currency: Currency,
     pub(super) sweep_every: Duration,
-    orders: Moka<Uuid, Arc<[Line]>>,
+    orders: Arc<Mutex<HashMap<OrderId, Arc<[Line]>>>>,
 }
 
 impl Store {
@@ -51,10 +49,7 @@ impl Store {
             },
             currency: config.order.currency,
             sweep_every: config.product.sweep_every,
-            orders: Moka::builder()
-                .max_capacity(ORDERS_REMEMBERED)
-                .time_to_live(Duration::from_secs(60))
-                .build(),
+            orders: Arc::default(),
             db: db.clone(),
             env: env.clone(),
             bus: bus.clone(),
@@ -63,12 +58,26 @@ impl Store {
     }
 
     /// What `order_id` reserved, when it is remembered. It never changes, so memory cannot be wrong about it.
-    pub(super) async fn remembered(&self, order_id: OrderId) -> Option<Arc<[Line]>> {
-        self.orders.get(&order_id.uuid()).await
+    pub(super) fn remembered(&self, order_id: OrderId) -> Option<Arc<[Line]>> {
+        self.orders().get(&order_id).cloned()
     }
 
-    pub(super) async fn remember(&self, order_id: OrderId, lines: Arc<[Line]>) {
-        self.orders.insert(order_id.uuid(), lines).await;
+    pub(super) fn remember(&self, order_id: OrderId, lines: Arc<[Line]>) {
+        let mut orders = self.orders();
+        // Orders that were reserved and never ended: none is missed, each costs its next act one look.
+        if orders.len() >= ORDERS_REMEMBERED {
+            orders.clear();
+        }
+        orders.insert(order_id, lines);
+    }
+
+    /// The stock of `order_id` has come to its end.
+    pub(super) fn forget(&self, order_id: OrderId) {
+        self.orders().remove(&order_id);
+    }
+
+    fn orders(&self) -> MutexGuard<'_, HashMap<OrderId, Arc<[Line]>>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the cache that units of `lines` came or went.

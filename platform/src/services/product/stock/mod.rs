@@ -67,7 +67,7 @@ impl Store {
             match self.write(batch).await? {
                 Ok(()) => {
                     self.stock_changed(&lines);
-                    self.remember(order_id, Arc::clone(&lines)).await;
+                    self.remember(order_id, Arc::clone(&lines));
                     return Ok(reservation(order_id, ReservationState::Held, Some(expires_at)));
                 }
                 Err(Refused::By(name)) if name == RESERVATION => {
@@ -197,7 +197,10 @@ impl Store {
             let lines = self.lines_of(order_id).await?;
             let closing = closing(order_id, ReservationState::Committed, &lines, self.env.now());
             match self.write(closing).await? {
-                Ok(()) => return Ok(reservation(order_id, ReservationState::Committed, None)),
+                Ok(()) => {
+                    self.forget(order_id);
+                    return Ok(reservation(order_id, ReservationState::Committed, None));
+                }
                 Err(Refused::By(_)) => {
                     if let Some(committed) = self.settled(order_id).await? {
                         return Ok(committed);
@@ -230,6 +233,7 @@ impl Store {
             match self.write(batch).await? {
                 Ok(()) => {
                     self.stock_changed(&lines);
+                    self.forget(order_id);
                     return Ok(reservation(order_id, ReservationState::Released, None));
                 }
                 Err(Refused::By(_)) => match self.held(order_id).await?.map(|held| held.state) {

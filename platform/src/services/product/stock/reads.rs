@@ -55,12 +55,12 @@ impl Store {
 
     /// The lines that an order reserved; they never change, so they may come from memory. Empty when it never did.
     pub(super) async fn lines_of(&self, order_id: OrderId) -> Result<Arc<[Line]>, StorageError> {
-        if let Some(lines) = self.remembered(order_id).await {
+        if let Some(lines) = self.remembered(order_id) {
             return Ok(lines);
         }
         let lines: Arc<[Line]> = self.stored_lines(order_id).await?.into();
         if !lines.is_empty() {
-            self.remember(order_id, Arc::clone(&lines)).await;
+            self.remember(order_id, Arc::clone(&lines));
         }
         Ok(lines)
     }
