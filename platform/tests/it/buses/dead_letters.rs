@@ -1,5 +1,7 @@
 //! What no consumer can handle becomes a dead letter, and may live again.
 
+use tokio::sync::Notify;
+
 use super::*;
 
 #[tokio::test]
@@ -102,9 +104,15 @@ async fn a_message_that_kills_its_consumer_dies_too() {
         for _ in 0..3 {
             // A consumer that is gone in the middle of handling, as if the process had died.
             until("the message came back", async || {
-                let never = async |_: Event| std::future::pending::<Result<Batch, HandleError>>().await;
-                let handling = world.bus.consume_due("notification", INBOX, never);
-                tokio::time::timeout(Duration::from_millis(50), handling).await.is_err()
+                let begun = Notify::new();
+                let never = async |_: Event| {
+                    begun.notify_one();
+                    std::future::pending::<Result<Batch, HandleError>>().await
+                };
+                tokio::select! {
+                    _ = world.bus.consume_due("notification", INBOX, never) => false,
+                    () = begun.notified() => true,
+                }
             })
             .await;
         }
