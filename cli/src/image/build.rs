@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::failure::{Exit, Failure};
 
 /// The file by which the sources are known.
-const LANDMARK: &str = "platform/src/bin/shopd.rs";
+const LANDMARK: &str = "platform/src/bin/shopd/main.rs";
 /// How the program is built: `[profile.image]` in Cargo.toml.
 pub const PROFILE: &str = "image";
 /// So much of what cargo says about a failure is passed on.

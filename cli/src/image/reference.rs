@@ -102,7 +102,8 @@ impl FromStr for Reference {
 fn is_registry(part: &str) -> bool {
     let is_letter =
         |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | ':' | '[' | ']');
-    (part.contains(['.', ':']) || part == "localhost") && part.chars().all(is_letter)
+    let begins = part.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '[');
+    begins && (part.contains(['.', ':']) || part == "localhost") && part.chars().all(is_letter)
 }
 
 fn is_repository_part(part: &str) -> bool {

@@ -394,7 +394,7 @@ mod tests {
         meters.payment_attempt("capture", "ok");
         meters.deliveries("log", "sent", 2);
         meters.stock_reservation_conflict();
-        meters.cache("catalogue", true);
+        meters.cache("catalogue").hit();
         meters.rate_limited("login");
         meters.request_shed();
         meters.db_pool(4, 1, 0);
