@@ -15,7 +15,6 @@ pub mod catalogue;
 pub mod checkout;
 mod driver;
 mod ground;
-pub mod help;
 pub mod load_engine;
 pub mod memory;
 pub mod outage;

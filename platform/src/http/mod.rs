@@ -10,7 +10,6 @@ pub mod context;
 pub mod endpoint;
 pub mod envelope;
 pub mod extract;
-mod head_timer;
 pub mod operator;
 pub mod page;
 pub mod problem;

@@ -98,8 +98,7 @@ pub struct SpanSummary {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// In place, one after the other: a span that nobody keeps costs no memory of its own.
-    recent: VecDeque<SpanRecord>,
+    recent: VecDeque<Arc<SpanRecord>>,
     kept: HashMap<TraceId, Kept>,
     ordinary: Shelf,
     notable: Shelf,
@@ -161,13 +160,9 @@ impl TraceStore {
 
     /// Remembers a finished span. `is_outermost` ends a piece of work: its trace is kept or left to the ring.
     pub(super) fn finish(&self, record: SpanRecord, is_outermost: bool) {
+        let record = Arc::new(record);
         let mut memory = self.memory();
-        let kept = memory.finish(&record, is_outermost);
-        let oldest = memory.push(record);
-        // All threads come through here: what can be done outside is.
-        drop(memory);
-        drop(oldest);
-        for span in kept {
+        for span in memory.finish(&record, is_outermost) {
             self.export(span);
         }
     }
@@ -188,7 +183,7 @@ impl TraceStore {
             memory.kept.iter().map(|(trace, kept)| (*trace, kept.spans.clone())).collect();
         for span in &memory.recent {
             if !memory.kept.contains_key(&span.trace_id) {
-                traces.entry(span.trace_id).or_default().push(Arc::new(span.clone()));
+                traces.entry(span.trace_id).or_default().push(Arc::clone(span));
             }
         }
         drop(memory);
@@ -209,32 +204,28 @@ impl TraceStore {
 }
 
 impl Memory {
-    /// Puts a span into the ring; answers the one that had to go.
-    fn push(&mut self, span: SpanRecord) -> Option<SpanRecord> {
-        let oldest = if self.recent.len() == RECENT_SPANS_MAX { self.recent.pop_front() } else { None };
-        self.recent.push_back(span);
-        oldest
-    }
-
-    /// Answers the spans that are kept by the end of this one, for the exporter.
-    fn finish(&mut self, span: &SpanRecord, is_outermost: bool) -> Vec<Arc<SpanRecord>> {
+    /// Answers the spans that are kept by this, for the exporter.
+    fn finish(&mut self, span: &Arc<SpanRecord>, is_outermost: bool) -> Vec<Arc<SpanRecord>> {
+        if self.recent.len() == RECENT_SPANS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Arc::clone(span));
         let is_notable = span.failed || (span.took >= SLOW && span.kind != SpanKind::Client);
-        if let Some(kept) = self.append(span, is_notable) {
-            return vec![kept];
+        if self.append(span, is_notable) {
+            return vec![Arc::clone(span)];
         }
         let ended_at_s = clock::add(span.started_at, span.took).as_second();
         if (is_outermost || is_notable) && self.budget.allows(ended_at_s, is_notable) {
-            return self.keep(span, is_notable);
+            return self.keep(span.trace_id, is_notable);
         }
         Vec::new()
     }
 
-    /// Adds a span to its trace if that is kept already.
-    fn append(&mut self, span: &SpanRecord, is_notable: bool) -> Option<Arc<SpanRecord>> {
-        let kept = self.kept.get_mut(&span.trace_id)?;
-        let appended = Arc::new(span.clone());
+    /// Adds a span to its trace if that is kept already; answers whether it is.
+    fn append(&mut self, span: &Arc<SpanRecord>, is_notable: bool) -> bool {
+        let Some(kept) = self.kept.get_mut(&span.trace_id) else { return false };
         if kept.spans.len() < TRACE_SPANS_MAX {
-            kept.spans.push(Arc::clone(&appended));
+            kept.spans.push(Arc::clone(span));
             let shelf = if kept.is_notable { &mut self.notable } else { &mut self.ordinary };
             shelf.spans += 1;
         }
@@ -245,17 +236,17 @@ impl Memory {
             self.notable.traces.push_back(span.trace_id);
         }
         self.make_room();
-        Some(appended)
+        true
     }
 
-    /// Keeps the trace of `last`, which is not in the ring yet.
-    fn keep(&mut self, last: &SpanRecord, is_notable: bool) -> Vec<Arc<SpanRecord>> {
-        let trace = last.trace_id;
-        let before = self.recent.iter().rev().filter(|span| span.trace_id == trace);
-        let mut spans: Vec<_> = std::iter::once(last)
-            .chain(before)
+    fn keep(&mut self, trace: TraceId, is_notable: bool) -> Vec<Arc<SpanRecord>> {
+        let mut spans: Vec<_> = self
+            .recent
+            .iter()
+            .rev()
+            .filter(|span| span.trace_id == trace)
             .take(TRACE_SPANS_MAX)
-            .map(|span| Arc::new(span.clone()))
+            .cloned()
             .collect();
         spans.reverse();
         let shelf = if is_notable { &mut self.notable } else { &mut self.ordinary };
@@ -328,7 +319,7 @@ fn summary(mut spans: Vec<Arc<SpanRecord>>) -> Option<TraceSummary> {
         request_id: first.request_id.to_string(),
         order_id: spans.iter().find_map(|span| span.order_id),
         service: first.service.to_owned(),
-        name: first.name.to_string(),
+        name: first.name.clone().into_owned(),
         started_at: begin,
         took_us: micros(clock::since(begin, end)),
         failed: spans.iter().any(|span| span.failed),
@@ -345,7 +336,7 @@ fn shown(span: &SpanRecord, begin: Timestamp, depth: usize) -> SpanSummary {
         parent_id: span.parent_id.map(|parent| hex(&parent)),
         depth,
         service: span.service.to_owned(),
-        name: span.name.to_string(),
+        name: span.name.clone().into_owned(),
         offset_us: micros(clock::since(begin, span.started_at)),
         took_us: micros(span.took),
         failed: span.failed,
