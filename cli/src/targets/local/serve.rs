@@ -85,23 +85,17 @@ async fn start(
 ) -> anyhow::Result<Option<RunningShop>> {
     let (sender, mut steps) = unbounded_channel();
     let options = UpOptions { reset_admin: wish.reset_admin };
-    // Nobody listens any more when the start was given up. It is made on a worker's thread: the memory that it needed
-    // and gave back is used by requests then, while this thread only waits from here on.
-    let mut starting = tokio::spawn(app::up(config, options, move |step| drop(sender.send(step))));
+    // Nobody listens any more when the start was given up.
+    let starting = app::up(config, options, move |step| drop(sender.send(step)));
+    tokio::pin!(starting);
     loop {
         tokio::select! {
             biased;
             Some(step) = steps.recv() => show(&step, progress),
             started = &mut starting => {
-                let started = started.context("the start was cut off")?;
                 return started.map(Some).map_err(|error| explained(error, &settings.data_dir));
             }
-            _ = signals.next() => {
-                starting.abort();
-                // It ends at its next pause; what it comes to does not matter any more.
-                drop(starting.await);
-                return Ok(None);
-            }
+            _ = signals.next() => return Ok(None),
         }
     }
 }
