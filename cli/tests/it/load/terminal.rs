@@ -16,6 +16,8 @@ use crate::shopctl::{PATIENCE, Project};
 
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
+/// A byte that shopctl never writes.
+const END: u8 = 0;
 
 /// shopctl before a terminal.
 pub(super) struct Seated {
@@ -131,10 +133,14 @@ impl Seated {
         };
         let ways = |all: &Termios| (all.input_modes, all.output_modes, all.local_modes, all.control_modes);
         let stdout = self.stdout.join().expect("stdout is read");
-        // What was written last may still be on its way to the reader.
-        while self.person.is_some() && !self.screen.lock().expect("a screen").is_main() {
-            assert!(Instant::now() < deadline, "the screen is still taken");
-            std::thread::sleep(Duration::from_millis(5));
+        // What was written last may still be on its way to the reader: a byte after it tells when it has come.
+        if self.person.is_some() {
+            rustix::io::write(&self.program, &[END]).expect("a byte goes out");
+            while !self.screen.lock().expect("a screen").has_ended {
+                assert!(Instant::now() < deadline, "what was written does not come");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(self.screen.lock().expect("a screen").is_main(), "the screen is still taken");
         }
         let screen = self.screen.lock().expect("a screen").picture();
         Left {
@@ -158,6 +164,8 @@ struct Seen {
     /// The second screen, which a view draws on, is shown.
     is_second: bool,
     is_cursor_hidden: bool,
+    /// [`END`] has come.
+    has_ended: bool,
     /// Bytes of an escape or a letter that has not come whole.
     rest: Vec<u8>,
 }
@@ -165,7 +173,14 @@ struct Seen {
 impl Default for Seen {
     fn default() -> Self {
         let cells = vec![vec![' '; COLUMNS.into()]; ROWS.into()];
-        Self { cells, at: (0, 0), is_second: false, is_cursor_hidden: false, rest: Vec::new() }
+        Self {
+            cells,
+            at: (0, 0),
+            is_second: false,
+            is_cursor_hidden: false,
+            has_ended: false,
+            rest: Vec::new(),
+        }
     }
 }
 
@@ -225,6 +240,10 @@ impl Seen {
             }
             b'\r' => {
                 self.at.0 = 0;
+                Some(1)
+            }
+            END => {
+                self.has_ended = true;
                 Some(1)
             }
             first => {
