@@ -81,7 +81,7 @@ struct Mail {
     /// Who signs in at the mail server, with the password in the file that SHOPD_SMTP_PASSWORD_FILE names
     #[arg(long, value_name = "NAME", env = "SHOPD_SMTP_USER")]
     smtp_user: Option<String>,
-    /// Whom mails come from [default: Shop <shop@localhost>]
+    /// Whom mails come from, `Shop <shop@localhost>` unless told
     #[arg(long, value_name = "MAILBOX", env = "SHOPD_SENDER")]
     sender: Option<String>,
 }
