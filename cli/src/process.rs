@@ -1,6 +1,14 @@
-//! What the system says about a process. Absent where the system does not say.
+//! What the system says about a process, and where a program is. Absent where the system does not say.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// Where `program` is on the PATH.
+#[must_use]
+pub fn find_program(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
 
 /// The memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

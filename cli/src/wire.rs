@@ -15,6 +15,13 @@ use crate::failure::{Exit, Failure};
 /// How long to wait for a connection on this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Whether `host`, in brackets or without, is this machine.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// A connection to one address.
 #[derive(Debug)]
 pub struct Connection {

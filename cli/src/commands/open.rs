@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Report};
+use crate::process::find_program;
 use crate::targets::local::lock;
 use crate::targets::local::pages::Page;
 
@@ -54,10 +55,7 @@ fn browser() -> Option<PathBuf> {
     }
     let has_screen = cfg!(target_os = "macos") || set("DISPLAY").or(set("WAYLAND_DISPLAY")).is_some();
     let name = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let folders = std::env::var_os("PATH")?;
-    has_screen
-        .then(|| std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file()))
-        .flatten()
+    has_screen.then(|| find_program(name)).flatten()
 }
 
 fn launch(browser: &Path, url: &str) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::failure::{Exit, Failure};
+use crate::process::find_program;
 
 /// The file by which the sources are known.
 const LANDMARK: &str = "platform/src/bin/shopd/main.rs";
@@ -174,7 +175,7 @@ pub fn target() -> String {
     let sysroot = toolchain();
     let has_musl = |target: &str| {
         let library = sysroot.as_ref().is_some_and(|root| root.join("lib/rustlib").join(target).is_dir());
-        library && is_on_path("musl-gcc")
+        library && find_program("musl-gcc").is_some()
     };
     choose_target(std::env::consts::ARCH, has_musl)
 }
@@ -189,11 +190,6 @@ pub fn toolchain() -> Option<PathBuf> {
 fn choose_target(architecture: &str, has: impl Fn(&str) -> bool) -> String {
     let musl = format!("{architecture}-unknown-linux-musl");
     if has(&musl) { musl } else { format!("{architecture}-unknown-linux-gnu") }
-}
-
-fn is_on_path(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 fn failed(target: &str, errors: &str) -> Failure {

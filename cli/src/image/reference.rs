@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::wire::is_loopback;
+
 /// The registry of names that name none.
 pub const DOCKER: &str = "docker.io";
 /// Where that registry listens.
@@ -47,11 +49,6 @@ impl Reference {
     pub fn is_on_this_machine(&self) -> bool {
         is_loopback(host_of(&self.registry))
     }
-}
-
-/// Whether this host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The host without its port and without brackets.

@@ -9,6 +9,7 @@ use platform::client::{CallError, Code, Operator, Problem, SecretsError};
 
 use super::local::lock;
 use crate::failure::{Exit, Failure};
+use crate::wire::is_loopback;
 
 /// The variable that holds a token of staff.
 const TOKEN: &str = "SHOPCTL_TOKEN";
@@ -55,12 +56,9 @@ fn is_private(url: &str) -> bool {
     else {
         return false;
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let is_here =
-        || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     match url.scheme_str() {
         Some("https") => true,
-        Some("http") => is_here(),
+        Some("http") => is_loopback(host),
         _ => false,
     }
 }

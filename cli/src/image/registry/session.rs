@@ -12,7 +12,8 @@ use super::challenge::Challenge;
 use super::credentials::Credentials;
 use super::line::{Answer, Line, Payload};
 use super::trouble::{Trouble, said};
-use crate::image::reference::{Reference, is_loopback};
+use crate::image::reference::Reference;
+use crate::wire::is_loopback;
 
 /// A conversation.
 #[derive(Debug)]
@@ -222,7 +223,7 @@ pub(super) fn asked(call: &Call<'_>) -> String {
 }
 
 fn is_here(uri: &Uri) -> bool {
-    uri.host().is_some_and(|host| is_loopback(host.trim_start_matches('[').trim_end_matches(']')))
+    uri.host().is_some_and(is_loopback)
 }
 
 fn basic(credentials: &Credentials) -> Option<HeaderValue> {
