@@ -118,6 +118,15 @@ pub(super) fn facts(record: &RunRecord) -> Vec<(&'static str, String)> {
     if let Some(expected) = record.outcomes.get(&Outcome::Expected) {
         facts.push(("expected", format!("{expected} refusals that were right: sold out, or declined")));
     }
+    if journeys.without_account > 0 {
+        let looked = journeys.without_account;
+        facts.push((
+            "accounts",
+            format!(
+                "{looked} who came back to buy only looked: others had every account (raise `signed_in.accounts`)"
+            ),
+        ));
+    }
     if record.was_changed {
         facts.push(("by hand", "somebody paused the load or changed how much there was".to_owned()));
     }

@@ -1,5 +1,6 @@
 //! Load: makes it, measures what the users felt, and says what it means.
 
+mod accounts;
 mod afterwards;
 mod answer;
 mod ask;

@@ -2,6 +2,7 @@
 //! read, accounts are made and signed in, stock is received.
 
 use anyhow::Context as _;
+use futures_util::stream::{self, StreamExt as _};
 use hyper::header::HeaderValue;
 use platform::client::product::{NewProduct, ProductCard, ProductQuery};
 use platform::client::user::Register;
@@ -9,15 +10,18 @@ use platform::client::{CallError, Code, Operator, ShopClient};
 use platform::vocabulary::{Env, Role};
 use serde_json::json;
 
+use super::accounts::{Account, Accounts};
 use super::ask::Ask;
 use super::journeys::Journey;
 use super::scenario::Scenario;
-use super::supplies::{Account, Sale, Supplies};
+use super::supplies::{Sale, Supplies};
 use crate::failure::{Exit, Failure};
 use crate::targets::operator::failed;
 
 /// Products that a load looks at, at most.
 const PRODUCTS_MAX: usize = 1000;
+/// Accounts that are being registered at a time.
+const REGISTERED_AT_ONCE: usize = 4;
 /// Units of one SKU that are received at once, at most.
 const UNITS_MAX: f64 = 10_000_000.0;
 /// How many more orders than were worked out there are units for.
@@ -172,19 +176,16 @@ impl Preparation<'_> {
         journeys * buying / all.max(f64::EPSILON)
     }
 
-    async fn make_accounts(&self, client: &ShopClient) -> anyhow::Result<Vec<Account>> {
+    /// Registers the accounts, a few at once: each is a bcrypt, and the shop works on some of them side by side.
+    async fn make_accounts(&self, client: &ShopClient) -> anyhow::Result<Accounts> {
         let wanted = self.scenario.signed_in.accounts;
         (self.say)(&format!("registering {wanted} accounts"));
+        let mut registered =
+            stream::iter(0..wanted).map(|number| self.register(client, number)).buffered(REGISTERED_AT_ONCE);
         let mut accounts = Vec::new();
-        for number in 0..wanted {
-            let email = format!("load-{}-{number}@example.com", self.run);
-            let password: String = self.env.bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
-            let register = Register { email: email.clone(), password: password.clone(), name: None };
-            match client.users.register(&client.anonymous(), &register).await {
-                Ok(session) => {
-                    let id = session.user.id.to_string();
-                    accounts.extend(Account::new(&id, &email, &password, &session.access_token));
-                }
+        while let Some(answer) = registered.next().await {
+            match answer {
+                Ok(account) => accounts.extend(account),
                 // A few accounts do as well as many, and the limit is there for a reason.
                 Err(CallError::Problem(problem)) if problem.status == 429 && !accounts.is_empty() => {
                     (self.say)(&format!(
@@ -196,7 +197,15 @@ impl Preparation<'_> {
                 Err(error) => return Err(self.refused(error, "register an account")),
             }
         }
-        Ok(accounts)
+        Ok(accounts.into())
+    }
+
+    async fn register(&self, client: &ShopClient, number: u32) -> Result<Option<Account>, CallError> {
+        let email = format!("load-{}-{number}@example.com", self.run);
+        let password: String = self.env.bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let register = Register { email: email.clone(), password: password.clone(), name: None };
+        let session = client.users.register(&client.anonymous(), &register).await?;
+        Ok(Account::new(&session.user.id.to_string(), &email, &password, &session.access_token))
     }
 
     async fn make_sale(&self, client: &ShopClient) -> anyhow::Result<Sale> {

@@ -181,6 +181,9 @@ pub struct Journeys {
     pub broken_off: u64,
     /// Were never started, since too many were in flight.
     pub dropped: u64,
+    /// Meant to buy with an account and only looked, since others had all accounts.
+    #[serde(default)]
+    pub without_account: u64,
     /// Asked for, per second of the load.
     pub asked_per_s: f64,
     /// Started, per second of the load.

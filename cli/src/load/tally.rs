@@ -86,6 +86,7 @@ impl Tally {
         mine.completed += theirs.completed;
         mine.broken_off += theirs.broken_off;
         mine.dropped += theirs.dropped;
+        mine.without_account += theirs.without_account;
         self.orders += other.orders;
     }
 

@@ -2,22 +2,28 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for the first SIGINT or SIGTERM. Where a handler cannot be installed, that signal ends the process at once,
-/// as it would without us.
-pub async fn until_told_to_stop() {
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut signals) => {
-                signals.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a signal handler could not be installed");
-                std::future::pending::<()>().await;
-            }
+/// Listens from this call on, and waits when awaited for the first SIGINT or SIGTERM: one that comes in between is
+/// not missed. Where a handler cannot be installed, that signal ends the process at once, as it would without us.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+pub fn until_told_to_stop() -> impl Future<Output = ()> {
+    let (interrupted, terminated) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            () = interrupted => {}
+            () = terminated => {}
         }
-    };
-    tokio::select! {
-        () = wait(SignalKind::interrupt()) => {}
-        () = wait(SignalKind::terminate()) => {}
+    }
+}
+
+fn listen(kind: SignalKind) -> impl Future<Output = ()> {
+    let signals =
+        signal(kind).inspect_err(|error| tracing::warn!(%error, "a signal handler could not be installed"));
+    async move {
+        match signals {
+            Ok(mut signals) => drop(signals.recv().await),
+            Err(_) => std::future::pending().await,
+        }
     }
 }

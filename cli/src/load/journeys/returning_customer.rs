@@ -9,14 +9,12 @@ use super::buying::{self, Scarcity};
 pub(super) async fn make(visitor: &mut Visitor) -> Journeyed {
     let hands = std::rc::Rc::clone(&visitor.hands);
     let supplies = &hands.supplies;
-    if supplies.accounts.is_empty() {
-        return Err(BrokenOff);
-    }
-    visitor.account = Some(visitor.chance.place(supplies.accounts.len()));
+    visitor.come_back()?;
+    let buys = visitor.chance.place(3) == 0 && visitor.take_account();
     visitor.look_signed_in(Step::Account, &Uri::from_static("/v1/me")).await?;
     visitor.look_signed_in(Step::Orders, &Uri::from_static("/v1/orders?limit=10")).await?;
     buying::product(visitor).await?;
-    if visitor.chance.place(3) > 0 {
+    if !buys {
         return Ok(());
     }
     let cart = buying::new_cart(visitor).await?;

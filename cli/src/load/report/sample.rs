@@ -123,6 +123,7 @@ pub(in crate::load) fn record() -> RunRecord {
             completed: 1099,
             broken_off: 1,
             dropped: 0,
+            without_account: 0,
             asked_per_s: 110.0,
             started_per_s: 110.0,
         },

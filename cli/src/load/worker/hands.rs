@@ -200,6 +200,11 @@ impl Hands {
         }
     }
 
+    /// Counts somebody who meant to buy with an account and found none free.
+    pub(super) fn went_without_account(&self) {
+        self.tally.borrow_mut().journeys.without_account += 1;
+    }
+
     /// Notes how late the generator was for something that was meant for `intended`.
     pub(in super::super) fn woke(&self, intended: Instant) {
         self.tally.borrow_mut().lateness.record(intended.elapsed());

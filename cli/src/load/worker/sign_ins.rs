@@ -5,9 +5,9 @@ use std::rc::Rc;
 use hyper::{Method, Uri};
 use serde::Deserialize;
 
+use super::super::accounts::bearer;
 use super::super::chance::{Chance, Stream};
 use super::super::step::Step;
-use super::super::supplies::bearer;
 use super::Brief;
 use super::hands::{Hands, Watched};
 use super::visitor::Visitor;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 
+use super::super::accounts::Lent;
 use super::super::answer::Answer;
 use super::super::ask::Ask;
 use super::super::chance::Chance;
@@ -36,7 +37,9 @@ pub(in super::super) struct Visitor {
     /// Names the journey within the run.
     pub(in super::super) journey: u64,
     /// The account that is used, once it is known.
-    pub(in super::super) account: Option<usize>,
+    account: Option<usize>,
+    /// That account, while nobody else may use it.
+    lent: Option<Lent>,
     /// When the next step is meant to start.
     intended: Instant,
     /// The connection, when it is kept between steps.
@@ -84,6 +87,7 @@ impl Visitor {
             chance,
             journey: 0,
             account: None,
+            lent: None,
             intended,
             held: None,
             keeps_connection,
@@ -96,6 +100,33 @@ impl Visitor {
     pub(in super::super) fn set_out(&mut self, journey: u64) {
         self.journey = journey;
         self.account = None;
+        self.lent = None;
+    }
+
+    /// Whether an account is used.
+    pub(in super::super) fn is_signed_in(&self) -> bool {
+        self.account.is_some()
+    }
+
+    /// Comes back as somebody with an account, to look only: others may use it too.
+    pub(in super::super) fn come_back(&mut self) -> Result<(), BrokenOff> {
+        let accounts = self.hands.supplies.accounts.len();
+        if accounts == 0 {
+            return Err(BrokenOff);
+        }
+        self.account = Some(self.chance.place(accounts));
+        Ok(())
+    }
+
+    /// Takes the account, or another one, for this journey alone, as buying needs it. False when others have them all.
+    pub(in super::super) fn take_account(&mut self) -> bool {
+        let Some(lent) = self.account.and_then(|at| self.hands.supplies.accounts.lend(at)) else {
+            self.hands.went_without_account();
+            return false;
+        };
+        self.account = Some(lent.at());
+        self.lent = Some(lent);
+        true
     }
 
     /// Whether nothing more is to be started.
