@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod checkout;
 mod driver;
 mod ground;
+pub mod help;
 pub mod load_engine;
 pub mod memory;
 pub mod outage;

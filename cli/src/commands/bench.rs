@@ -6,7 +6,7 @@ use super::duration::Span;
 use crate::bench::checkout::Load;
 use crate::bench::load_engine::Rounds;
 use crate::bench::outage::{Mode, Outage};
-use crate::bench::{Ground, catalogue, checkout, load_engine, memory, outage, start, verify};
+use crate::bench::{Ground, catalogue, checkout, help, load_engine, memory, outage, start, verify};
 use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::output::Report;
@@ -24,6 +24,8 @@ pub enum BenchCommand {
     Catalogue(RoundsArgs),
     /// CPU of a request of the load engine, beside wrk
     LoadEngine(RoundsArgs),
+    /// Time of --help, beside terraform and kubectl where they are installed
+    Help(HelpArgs),
     /// Time and memory of `verify` over many orders
     Verify(VerifyArgs),
     /// What buyers notice while the payment provider is away, and what becomes of their orders
@@ -113,6 +115,17 @@ impl RoundsArgs {
     }
 }
 
+/// The words of `bench help`.
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// How many times each; the middle one counts
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Milliseconds over which the command ends with 14, as it does when another is faster
+    #[arg(long, value_name = "MS")]
+    at_most: Option<f64>,
+}
+
 /// The words of `bench verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -151,6 +164,7 @@ impl BenchCommand {
             Self::Checkout(_) => "checkout",
             Self::Catalogue(_) => "catalogue",
             Self::LoadEngine(_) => "load-engine",
+            Self::Help(_) => "help",
             Self::Verify(_) => "verify",
             Self::Outage(_) => "outage",
         }
@@ -181,6 +195,7 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
             };
             checkout::run(&ground(&args.ground, context)?, load, env, printer)
         }
+        BenchCommand::Help(args) => help::run(args.rounds, args.at_most, printer),
         BenchCommand::Verify(args) => {
             verify::run(&ground(&args.ground, context)?, args.orders, args.buyers, env, printer)
         }

@@ -14,7 +14,7 @@ use super::running::Stops;
 use crate::bus::{self, Bus, Relay};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
-use crate::gateway::Gateway;
+use crate::gateway::{Face, Gateway};
 use crate::http::{Addresses, Endpoint, HttpClient, standing};
 use crate::secrets::Secrets;
 use crate::services::{Job, SERVICES, Service};
@@ -130,10 +130,10 @@ impl Assembly {
     }
 
     /// The gateway before the services, with the pages.
-    pub(super) fn public_face(&self) -> Router {
+    pub(super) fn public_face(&self) -> Face {
         let gateway = Gateway::new(&self.capabilities, SERVICES);
         let pages = web::router(&self.capabilities, gateway.verify());
-        gateway.router(pages, &self.openapi)
+        gateway.face(pages, &self.openapi)
     }
 
     /// Starts what runs beside the requests: the services' jobs, a relay per outbox, and the gauges.

@@ -210,7 +210,8 @@ pub async fn serve(mut config: ShopConfig, options: ServeOptions) -> Result<Runn
     let mut listeners = JoinSet::new();
     if let Some(listener) = public {
         let face = assembly.public_face();
-        listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
+        let app = move |request, from: SocketAddr| face.clone().answer(request, Some(from.ip()));
+        listeners.spawn(server::serve_with(listener, app, ServerLimits::default(), stop.listeners.clone()));
     }
     if let Some(listener) = metrics {
         let figures = assembly.capabilities.telemetry.metrics_route();

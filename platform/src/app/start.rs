@@ -194,7 +194,8 @@ pub async fn up(
     let stop = Stops::default();
     let mut listeners = JoinSet::new();
     let face = assembly.public_face();
-    listeners.spawn(server::serve(listener, face, ServerLimits::default(), stop.listeners.clone()));
+    let app = move |request, from: SocketAddr| face.clone().answer(request, Some(from.ip()));
+    listeners.spawn(server::serve_with(listener, app, ServerLimits::default(), stop.listeners.clone()));
     let (jobs, relays) = assembly.start_jobs(&stop);
     capabilities.telemetry.health().set_up(true);
     tracing::info!(url, "the shop is up");

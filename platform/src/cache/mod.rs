@@ -25,6 +25,7 @@ use futures_util::future::{BoxFuture, Shared};
 use sha2::{Digest, Sha256};
 
 use crate::telemetry::Telemetry;
+use crate::telemetry::meters::CacheMeter;
 use crate::vocabulary::{Env, Timestamp};
 
 pub mod memory;
@@ -51,6 +52,8 @@ pub const CACHES: &[CacheKind] = &[CacheKind {
 pub trait CacheStore: Send + Sync + 'static {
     /// The entry under `key`, if it is still kept.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Arc<Entry>>>;
+    /// The same, where the answer needs no wait. A store that cannot tell at once answers none.
+    fn peek(&self, key: &str) -> Option<Arc<Entry>>;
     /// Keeps `entry` under `key`.
     fn put(&self, key: String, entry: Arc<Entry>) -> BoxFuture<'_, ()>;
 }
@@ -131,7 +134,7 @@ struct Inner<E> {
     name: &'static str,
     store: Arc<dyn CacheStore>,
     env: Env,
-    telemetry: Telemetry,
+    meter: CacheMeter,
     stale: Stale,
     /// Loads that are under way, each with a number of its own.
     flights: Mutex<HashMap<String, (u64, Flight<E>)>>,
@@ -164,7 +167,7 @@ impl<E: Clone + Send + Sync + 'static> Cache<E> {
                 name,
                 store,
                 env: env.clone(),
-                telemetry: telemetry.clone(),
+                meter: telemetry.meters().cache(name),
                 stale: Stale::new(),
                 flights: Mutex::default(),
                 flights_started: AtomicU64::new(0),
@@ -175,8 +178,16 @@ impl<E: Clone + Send + Sync + 'static> Cache<E> {
     /// What is kept under `key`, unless it is stale or its life is over.
     pub async fn get(&self, key: &str) -> Option<Arc<Entry>> {
         let entry = self.inner.store.get(key).await?;
-        let alive = entry.expires_at > self.inner.env.now();
-        (alive && self.inner.stale.is_fresh(&entry)).then_some(entry)
+        self.inner.is_good(&entry).then_some(entry)
+    }
+
+    /// What is kept under `key` and good, if that can be told without a wait: a hit. Whoever gets none here goes on to
+    /// [`Cache::get_or_load`], which counts the miss.
+    #[must_use]
+    pub fn peek(&self, key: &str) -> Option<Arc<Entry>> {
+        let entry = self.inner.store.peek(key).filter(|entry| self.inner.is_good(entry))?;
+        self.inner.meter.hit();
+        Some(entry)
     }
 
     /// What is kept under `key`, or what `load` brings, kept for `life` from then on. Of all who ask at the same
@@ -195,12 +206,12 @@ impl<E: Clone + Send + Sync + 'static> Cache<E> {
             if let Some(entry) = self.get(key).await {
                 // Waiting for somebody else's load is a miss that was counted when the wait began.
                 if joined == 0 {
-                    self.inner.telemetry.meters().cache(self.inner.name, true);
+                    self.inner.meter.hit();
                 }
                 return Ok(entry);
             }
             if joined == 0 {
-                self.inner.telemetry.meters().cache(self.inner.name, false);
+                self.inner.meter.miss();
             }
             let (flight, own) = self.join(key, life, joined < JOINS_MAX, &load);
             let entry = flight.await?;
@@ -210,6 +221,12 @@ impl<E: Clone + Send + Sync + 'static> Cache<E> {
             }
             joined += 1;
         }
+    }
+
+    /// What was loaded, as an entry that is not kept.
+    #[must_use]
+    pub fn pass(&self, loaded: Loaded) -> Arc<Entry> {
+        Arc::new(self.inner.entry(loaded, 0, Duration::ZERO))
     }
 
     /// Makes everything with any of `tags` stale. Call it after the write is done.
@@ -255,6 +272,11 @@ impl<E: Clone + Send + Sync + 'static> Cache<E> {
 }
 
 impl<E> Inner<E> {
+    /// Whether an entry is neither stale nor over.
+    fn is_good(&self, entry: &Entry) -> bool {
+        entry.expires_at > self.env.now() && self.stale.is_fresh(entry)
+    }
+
     fn entry(&self, loaded: Loaded, as_of: u64, life: Duration) -> Entry {
         Entry {
             etag: etag(&loaded.body),
@@ -382,6 +404,34 @@ mod tests {
         assert_eq!(slow.await.unwrap(), "before");
         assert_eq!(reader.await.unwrap(), "after");
         assert_eq!(read(&cache, "later").await, "after");
+    }
+
+    #[tokio::test]
+    async fn a_peek_sees_what_is_good_and_nothing_else() {
+        let (cache, clock) = cache();
+        let peek = |key: &str| cache.peek(key).map(|entry| entry.body.clone());
+        assert_eq!(peek("key"), None);
+        read(&cache, "one").await;
+        assert_eq!(peek("key").as_deref(), Some(b"one".as_slice()));
+        cache.invalidate([Tag::new("product", "tee")]);
+        assert_eq!(peek("key"), None, "it is stale");
+        read(&cache, "two").await;
+        clock.advance(LIFE);
+        assert_eq!(peek("key"), None, "its life is over");
+        // More keys than there are places at the front, and answers that are too large for one.
+        let large = "x".repeat(20_000);
+        let text = |number: u32| if number.is_multiple_of(10) { large.as_str() } else { "small" };
+        for number in 0..200 {
+            let load = || std::future::ready(Ok(loaded(text(number))));
+            cache.get_or_load(&format!("key {number}"), LIFE, load).await.unwrap();
+        }
+        for number in 0..200 {
+            assert_eq!(
+                peek(&format!("key {number}")).as_deref(),
+                Some(text(number).as_bytes()),
+                "key {number}"
+            );
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,10 @@
 //! What crosses the edge: headers that are ours alone are taken off what comes in, and what goes out is told how a
 //! browser must treat it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use super::limits::client_address;
@@ -17,14 +16,19 @@ use crate::vocabulary::Env;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+const API_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+const DENY: HeaderValue = HeaderValue::from_static("DENY");
+const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 /// A guest's token is 43 characters; nobody's is longer.
 const BEARER_BYTES_MAX: usize = 200;
 
-/// The request as the shop will know it: its id, its trace, and where it comes from.
+/// The request as the shop will know it: its id, its trace, and where it comes from; `peer` is the other end of its
+/// connection.
 #[must_use]
-pub fn context(request: &Request<Body>, env: &Env, config: &GatewayConfig) -> Context {
-    let headers = request.headers();
+pub fn context(headers: &HeaderMap, peer: Option<IpAddr>, env: &Env, config: &GatewayConfig) -> Context {
     let mut context = Context::new(env);
     context.caller = Some("gateway");
     if let Some(id) = text(headers, &REQUEST_ID).filter(|id| is_request_id(id)) {
@@ -33,7 +37,6 @@ pub fn context(request: &Request<Body>, env: &Env, config: &GatewayConfig) -> Co
     if let Some(trace) = text(headers, &TRACEPARENT).filter(|trace| is_traceparent(trace)) {
         context.traceparent = Arc::from(trace);
     }
-    let peer: Option<IpAddr> = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     context.client_ip = client_address(headers, peer, config.proxies);
     context.deadline = Some(env.after(config.timeout));
     context
@@ -172,19 +175,19 @@ pub fn is_tls(headers: &HeaderMap, config: &GatewayConfig) -> bool {
 
 /// Tells browsers how to treat an answer, where the service did not.
 pub fn protect(headers: &mut HeaderMap, is_api: bool, is_tls: bool) {
-    let mut unless_said = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    let mut unless_said = |name: HeaderName, value: HeaderValue| {
+        headers.entry(name).or_insert(value);
     };
-    unless_said(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    unless_said(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
     if is_api {
         unless_said(header::CONTENT_SECURITY_POLICY, API_POLICY);
-        unless_said(header::CACHE_CONTROL, "no-store");
+        unless_said(header::CACHE_CONTROL, NO_STORE);
     } else {
-        unless_said(header::REFERRER_POLICY, "same-origin");
-        unless_said(header::X_FRAME_OPTIONS, "DENY");
+        unless_said(header::REFERRER_POLICY, SAME_ORIGIN);
+        unless_said(header::X_FRAME_OPTIONS, DENY);
     }
     if is_tls {
-        unless_said(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+        unless_said(header::STRICT_TRANSPORT_SECURITY, TLS_ONLY);
     }
 }
 

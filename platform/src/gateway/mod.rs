@@ -15,12 +15,13 @@ mod refusal;
 pub mod routes;
 pub mod tokens;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
@@ -41,7 +42,7 @@ use crate::http::{Code, Context, Problem, standing};
 use crate::manifest::RouteClass;
 use crate::services::Service;
 use crate::services::user::client::UserClient;
-use crate::telemetry::{Attribute, Span, SpanKind, Telemetry, method_label};
+use crate::telemetry::{Attribute, Name, Span, SpanKind, Telemetry, method_label};
 use crate::vocabulary::{Env, Identity};
 
 /// The name of the gateway in contexts, metrics and logs.
@@ -77,7 +78,11 @@ impl Gateway {
             env: capabilities.env.clone(),
             config: capabilities.config.gateway.clone(),
             telemetry: capabilities.telemetry.clone(),
-            routes: Arc::new(Routes::new(services, |name| capabilities.endpoint(name))),
+            routes: Arc::new(Routes::new(
+                services,
+                |name| capabilities.endpoint(name),
+                &capabilities.telemetry,
+            )),
             tokens: Tokens::new(user, &capabilities.env),
             operators: capabilities.secrets.keyring().ok().map(|keyring| Operators::new(&keyring)),
             metrics_public: capabilities.config.metrics_public,
@@ -97,24 +102,43 @@ impl Gateway {
         })
     }
 
-    /// Everything that the public may reach: the services' routes, `/healthz`, `/readyz`, `/version`,
-    /// `/openapi.json` and `/api` made of `documents`, `/metrics` when it is public, and `pages` for the rest.
-    pub fn router(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Router {
+    /// Everything that the public may reach, behind one function: the services' routes, `/healthz`, `/readyz`,
+    /// `/version`, `/openapi.json` and `/api` made of `documents`, `/metrics` when it is public, and `pages` for the rest.
+    pub fn face(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Face {
         let description = Description::new(documents, self.routes.elsewhere(), &self.env);
         let standing = standing::routes(NAME, &self.telemetry, self.metrics_public, description.json_route());
         let standing = standing.route("/api", description.page_route());
         let limits = Limits::new(&self.config, self.env.clock(), &self.telemetry);
-        let door = Arc::new(Door {
+        let door = Door {
             limits,
             standing: standing.fallback(extract::no_such_route),
             pages: self.telemetry.observe("web", pages),
             names: Names::default(),
             gateway: self,
-        });
+        };
+        Face { door: Arc::new(door) }
+    }
+
+    /// [`Gateway::face`] as a router.
+    pub fn router(self, pages: Router, documents: &[utoipa::openapi::OpenApi]) -> Router {
+        let face = self.face(pages, documents);
         Router::new().fallback(move |request: Request| {
-            let door = Arc::clone(&door);
-            async move { door.answer(request).await }
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+            face.clone().answer(request, peer)
         })
+    }
+}
+
+/// The gateway with all that is behind it, ready to answer. Cheap to clone.
+#[derive(Clone)]
+pub struct Face {
+    door: Arc<Door>,
+}
+
+impl Face {
+    /// Answers a request; `peer` is the other end of its connection.
+    pub async fn answer(self, request: Request, peer: Option<IpAddr>) -> Response {
+        self.door.answer(request, peer).await
     }
 }
 
@@ -154,10 +178,10 @@ impl Way<'_> {
 }
 
 impl Door {
-    async fn answer(&self, mut request: Request) -> Response {
+    async fn answer(&self, mut request: Request, peer: Option<IpAddr>) -> Response {
         let began = Instant::now();
         let config = &self.gateway.config;
-        let mut context = edge::context(&request, &self.gateway.env, config);
+        let mut context = edge::context(request.headers(), peer, &self.gateway.env, config);
         let is_tls = edge::is_tls(request.headers(), config);
         edge::strip(request.headers_mut(), is_tls);
         let method = request.method().clone();
@@ -193,25 +217,35 @@ impl Door {
         let is_page = matches!(way, Way::Pages) || uri.path() == "/api";
         edge::protect(response.headers_mut(), !is_page, is_tls);
         cors::tell(response.headers_mut(), origin.as_ref(), !config.cors_origins.is_empty());
-        let route = match &way {
+        self.count(&way, &method, response.status().as_u16(), began.elapsed());
+        response
+    }
+
+    fn count(&self, way: &Way<'_>, method: &Method, status: u16, took: Duration) {
+        let telemetry = &self.gateway.telemetry;
+        let route = match way {
+            Way::Service(target) if method == Method::GET => {
+                target.reads.answered(status, took);
+                return telemetry.show(status, took);
+            }
             Way::Service(target) => &target.prefix,
             Way::Standing => &self.names.standing,
             Way::Pages => &self.names.pages,
             Way::Nowhere(_) => &self.names.unmatched,
         };
-        self.gateway.telemetry.answered(route, &method, response.status().as_u16(), began.elapsed());
-        response
+        telemetry.answered(route, method, status, took);
     }
 
     /// Where a trace begins: the work of the gateway, with everything else below it. What nobody asked of a service or a
     /// page leaves none.
     fn span(&self, way: &Way<'_>, method: &Method, context: &Context) -> Option<Span> {
-        let route: &str = match way {
-            Way::Service(target) => &target.prefix,
-            Way::Pages => &self.names.pages,
+        let made = |route: &str| Name::from(format!("{} {route}", method_label(method)));
+        let name = match way {
+            Way::Service(target) if method == Method::GET => target.reads.name(),
+            Way::Service(target) => made(&target.prefix),
+            Way::Pages => made(&self.names.pages),
             Way::Standing | Way::Nowhere(_) => return None,
         };
-        let name = format!("{} {route}", method_label(method));
         Some(self.gateway.telemetry.start(NAME, SpanKind::Server, name, context))
     }
 
@@ -248,27 +282,32 @@ impl Door {
         match way {
             Way::Nowhere(problem) => problem.as_ref().clone().into_response(),
             // Whoever asks how we are must be told, above all when we are busy.
-            Way::Standing => with_context(&self.standing, context, request).await,
+            Way::Standing => Box::pin(with_context(&self.standing, context, request)).await,
             Way::Service(target) => match self.serve(target, context, request).await {
                 Ok(response) | Err(response) => response,
             },
             Way::Pages => {
-                let class = crate::web::route_class(request.method(), request.uri().path());
-                let _in_flight = match self.limits.enter() {
-                    Ok(in_flight) => in_flight,
-                    Err(problem) => return problem.into_response(),
-                };
-                match self.admit(class, context, request).await {
-                    Ok((request, decision)) => {
-                        let mut response = with_context(&self.pages, context, request).await;
-                        if let Some(decision) = decision {
-                            limits::tell(response.headers_mut(), &decision);
-                        }
-                        response
-                    }
-                    Err(response) => response,
-                }
+                // On the heap: a page is dear anyway, and every connection would carry the room for it.
+                Box::pin(self.page(context, request)).await
             }
+        }
+    }
+
+    async fn page(&self, context: &Context, request: Request) -> Response {
+        let class = crate::web::route_class(request.method(), request.uri().path());
+        let _in_flight = match self.limits.enter() {
+            Ok(in_flight) => in_flight,
+            Err(problem) => return problem.into_response(),
+        };
+        match self.admit(class, context, request).await {
+            Ok((request, decision)) => {
+                let mut response = with_context(&self.pages, context, request).await;
+                if let Some(decision) = decision {
+                    limits::tell(response.headers_mut(), &decision);
+                }
+                response
+            }
+            Err(response) => response,
         }
     }
 
@@ -289,7 +328,7 @@ impl Door {
                 let identity = self.operator(&pass, &target.prefix).map_err(challenge)?;
                 context.identity = Some(Arc::new(identity));
             }
-            Ok(Credential::Token(token)) => match self.gateway.tokens.identity(&token).await {
+            Ok(Credential::Token(token)) => match Box::pin(self.gateway.tokens.identity(&token)).await {
                 Ok(identity) => context.identity = Some(identity),
                 Err(problem) => return Err(challenge(problem)),
             },
@@ -297,10 +336,9 @@ impl Door {
         }
         let class = target.class(request.method());
         let (request, decision) = self.admit(class, context, request).await?;
-        let may_repeat = target.may_repeat(&request);
-        let mut response = match target.endpoint.forward(context, request, may_repeat).await {
-            Ok(response) => response,
-            Err(error) => Problem::from(error).into_response(),
+        let mut response = match target.endpoint.at_once(&request) {
+            Some(response) => response,
+            None => Box::pin(forward(target, context, request)).await,
         };
         if let Some(decision) = decision {
             limits::tell(response.headers_mut(), &decision);
@@ -334,7 +372,10 @@ impl Door {
             limits::tell(response.headers_mut(), &decision);
             response
         })?;
-        let request = bounded_body(request).await.map_err(IntoResponse::into_response)?;
+        let request = match request.body().size_hint().exact() {
+            Some(0) => request,
+            _ => Box::pin(bounded_body(request)).await.map_err(IntoResponse::into_response)?,
+        };
         Ok((request, decision))
     }
 }
@@ -345,6 +386,14 @@ fn describe(span: &mut Span, status: StatusCode) {
     }
     if status.is_server_error() {
         span.mark_failed();
+    }
+}
+
+async fn forward(target: &Target, context: &Context, request: Request) -> Response {
+    let may_repeat = target.may_repeat(&request);
+    match target.endpoint.forward(context, request, may_repeat).await {
+        Ok(response) => response,
+        Err(error) => Problem::from(error).into_response(),
     }
 }
 

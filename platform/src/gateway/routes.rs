@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use crate::http::Endpoint;
 use crate::manifest::{Deprecation, RouteClass, describes};
 use crate::services::Service;
+use crate::telemetry::{RouteMeter, Telemetry};
 use crate::vocabulary::Timestamp;
 
 /// One prefix.
@@ -16,6 +17,8 @@ pub struct Target {
     pub prefix: Arc<str>,
     /// Where requests go.
     pub endpoint: Endpoint,
+    /// Counts its GETs, and names their spans.
+    pub reads: RouteMeter,
     class: RouteClass,
     leaving: Arc<[Leaving]>,
     keyed: &'static [&'static str],
@@ -85,7 +88,11 @@ pub struct Routes {
 impl Routes {
     /// The routes of `services`, each behind the endpoint that `endpoint` names.
     #[must_use]
-    pub fn new(services: &[Service], endpoint: impl Fn(&'static str) -> Endpoint) -> Self {
+    pub fn new(
+        services: &[Service],
+        endpoint: impl Fn(&'static str) -> Endpoint,
+        telemetry: &Telemetry,
+    ) -> Self {
         let mut targets = Vec::new();
         for service in services {
             let leaving: Arc<[Leaving]> =
@@ -93,6 +100,7 @@ impl Routes {
             for route in service.manifest.routes {
                 targets.push(Target {
                     prefix: route.prefix.into(),
+                    reads: telemetry.route_meter(super::NAME, route.prefix.into()),
                     endpoint: endpoint(service.manifest.name),
                     class: route.class,
                     leaving: Arc::clone(&leaving),
@@ -153,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_of_whole_segments_wins() {
-        let routes = Routes::new(SERVICES, Endpoint::in_process);
+        let routes = Routes::new(SERVICES, Endpoint::in_process, &Telemetry::new());
         let prefix = |path: &str| routes.find(path).map(|target| target.prefix.to_string());
         assert_eq!(prefix("/v1/auth/login").as_deref(), Some("/v1/auth/login"));
         assert_eq!(prefix("/v1/auth/refresh").as_deref(), Some("/v1/auth"));
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_key_makes_repeatable_what_honours_it_and_nothing_else() {
-        let routes = Routes::new(SERVICES, Endpoint::in_process);
+        let routes = Routes::new(SERVICES, Endpoint::in_process, &Telemetry::new());
         let may_repeat = |method: &str, path: &str, key: bool| {
             let request = axum::http::Request::builder().method(method).uri(path);
             let request = if key { request.header("idempotency-key", "k") } else { request };

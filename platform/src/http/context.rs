@@ -53,8 +53,8 @@ impl Context {
     #[must_use]
     pub fn new(env: &Env) -> Self {
         Self {
-            request_id: request_id(env).as_str().into(),
-            traceparent: traceparent(env).as_str().into(),
+            request_id: request_id(env),
+            traceparent: traceparent(&env.bytes(), &env.bytes()),
             identity: None,
             bearer: None,
             caller: None,
@@ -100,30 +100,30 @@ impl Context {
     }
 }
 
-fn request_id(env: &Env) -> String {
-    let mut text = String::with_capacity(36);
-    text.push_str("req_");
-    push_hex(&mut text, env.uuid().as_bytes());
-    text
+fn request_id(env: &Env) -> Arc<str> {
+    let mut text = *b"req_00000000000000000000000000000000";
+    write_hex(&mut text[4..], env.uuid().as_bytes());
+    shared(&text)
 }
 
-fn traceparent(env: &Env) -> String {
-    let ids: [u8; 24] = env.bytes();
-    let mut text = String::with_capacity(55);
-    text.push_str("00-");
-    push_hex(&mut text, &ids[..16]);
-    text.push('-');
-    push_hex(&mut text, &ids[16..]);
-    text.push_str("-01");
-    text
+/// `00-<trace>-<span>-01`.
+pub(crate) fn traceparent(trace: &[u8; 16], span: &[u8; 8]) -> Arc<str> {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    write_hex(&mut text[3..35], trace);
+    write_hex(&mut text[36..52], span);
+    shared(&text)
 }
 
-/// By hand: every request needs it, and formatting machinery for two digits costs more than the digits.
-fn push_hex(text: &mut String, bytes: &[u8]) {
+fn shared(text: &[u8]) -> Arc<str> {
+    std::str::from_utf8(text).unwrap_or_default().into()
+}
+
+/// By hand and in place: every request needs it, and formatting machinery for two digits costs more than the digits.
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Endpoint {
 #[derive(Clone, Debug)]
 enum Place {
     /// A call is a call into the sibling's router: no socket, no signature, the context handed over as it is.
-    InProcess(Arc<OnceLock<Router>>),
+    InProcess(Arc<Local>),
     Remote(Arc<Remote>),
     /// The gateway, from outside: what anybody may ask, with the context's bearer token and no envelope.
     Public {
@@ -73,6 +73,22 @@ enum Place {
         client: HttpClient,
         timeout: Duration,
     },
+}
+
+/// Answers what lies ready for a request, whoever asks, without a wait; or nothing.
+pub type Ready = dyn Fn(&Request<Body>) -> Option<Response<Body>> + Send + Sync;
+
+/// A service of this process.
+#[derive(Default)]
+struct Local {
+    router: OnceLock<Router>,
+    ready: OnceLock<Box<Ready>>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Local")
+    }
 }
 
 /// A service behind one URL or several: its replicas.
@@ -134,21 +150,45 @@ impl Endpoint {
 
     /// Gives an in-process endpoint the router that answers it. The first router stays.
     pub fn bind(&self, router: Router) {
-        if let Place::InProcess(slot) = &self.place {
-            let _ = slot.set(router);
+        if let Place::InProcess(local) = &self.place {
+            let _ = local.router.set(router);
+        }
+    }
+
+    /// Has `ready` asked before the router: what it answers is what the router would have answered at that moment, only
+    /// sooner, and it counts the request itself as the layers around the router would have. The first one stays.
+    pub fn lay_ready(
+        &self,
+        ready: impl Fn(&Request<Body>) -> Option<Response<Body>> + Send + Sync + 'static,
+    ) {
+        if let Place::InProcess(local) = &self.place {
+            let _ = local.ready.set(Box::new(ready));
+        }
+    }
+
+    /// What lies ready for `request`, where the service is in this process.
+    #[must_use]
+    pub fn at_once(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        match &self.place {
+            Place::InProcess(local) => local.ready.get().and_then(|ready| ready(request)),
+            Place::Remote(_) | Place::Public { .. } => None,
         }
     }
 
     /// Sends a request as `context` and hands back the answer, whatever its status. Streams in process; reads the
     /// whole answer otherwise.
-    pub async fn send(
-        &self,
-        context: &Context,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>, CallError> {
+    pub async fn send(&self, context: &Context, request: Request<Body>) -> Result<Response<Body>, CallError> {
+        match self.at_once(&request) {
+            Some(response) => Ok(response),
+            None => self.ask(context, request).await,
+        }
+    }
+
+    async fn ask(&self, context: &Context, mut request: Request<Body>) -> Result<Response<Body>, CallError> {
         match &self.place {
-            Place::InProcess(slot) => {
-                let router = slot
+            Place::InProcess(local) => {
+                let router = local
+                    .router
                     .get()
                     .ok_or_else(|| CallError::Refused(format!("service `{}` is not up yet", self.service)))?;
                 request.extensions_mut().insert(context.clone());
@@ -183,8 +223,8 @@ impl Endpoint {
     }
 
     /// Passes a request of somebody else's on as `context`, and streams the answer back wherever the service is. For
-    /// the gateway: what it passes on may be a stream without an end. With `may_repeat`, another replica is asked when
-    /// the first one's answer is lost.
+    /// the gateway, which asks [`Endpoint::at_once`] before: what it passes on may be a stream without an end. With
+    /// `may_repeat`, another replica is asked when the first one's answer is lost.
     pub async fn forward(
         &self,
         context: &Context,
@@ -192,7 +232,7 @@ impl Endpoint {
         may_repeat: bool,
     ) -> Result<Response<Body>, CallError> {
         let Place::Remote(remote) = &self.place else {
-            return self.send(context, request).await;
+            return self.ask(context, request).await;
         };
         Box::pin(self.forward_away(remote, context, request, may_repeat)).await
     }

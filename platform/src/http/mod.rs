@@ -10,6 +10,7 @@ pub mod context;
 pub mod endpoint;
 pub mod envelope;
 pub mod extract;
+mod head_timer;
 pub mod operator;
 pub mod page;
 pub mod problem;

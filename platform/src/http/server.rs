@@ -1,26 +1,31 @@
 //! The edge for a socket: connections with limits and a graceful end, and the guard in front of a service that runs
 //! by itself.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::Service as _;
+use tower::ServiceExt as _;
 
 use super::envelope::{self, EnvelopeError, Keyring};
+use super::head_timer::HeadTimer;
 use super::{Code, Context, Problem, extract, standing};
 use crate::vocabulary::{Env, clock};
 
@@ -53,10 +58,28 @@ impl Default for ServerLimits {
 /// Serves `router` on `listener` until `stop` is cancelled; then closes the listener, lets requests in flight finish,
 /// and returns, after `limits.drain` at the latest. The caller's address is each request's [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, stop: CancellationToken) {
+    let app = move |mut request: Request, from: SocketAddr| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        router.clone().oneshot(request).map(|answered| match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        })
+    };
+    serve_with(listener, app, limits, stop).await;
+}
+
+/// [`serve`] for an application that is a function of a request and of where it came from: nothing is made for a request
+/// that the function does not make.
+pub async fn serve_with<A, F>(listener: TcpListener, app: A, limits: ServerLimits, stop: CancellationToken)
+where
+    A: Fn(Request, SocketAddr) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).pipeline_flush(true);
+    // Without `pipeline_flush`, which would copy every body into the buffer of the head.
+    builder.header_read_timeout(limits.head_timeout);
     loop {
         let accepted = async {
             let permit = Arc::clone(&connections).acquire_owned().await.ok();
@@ -76,12 +99,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServerLimits, 
             }
         };
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
+        let app = app.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(address));
-            router.clone().call(request)
+            let request =
+                request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+            app(request, address).map(Ok::<_, Infallible>)
         });
+        builder.timer(HeadTimer::default());
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             // A connection that breaks is its client's affair.
@@ -120,7 +144,14 @@ pub fn name_request(mut response: Response, context: &Context) -> Response {
 
 /// Runs `answer` to its end: a panic becomes 500 `internal`, logged, and more than `limit` becomes 504 `timeout`.
 pub async fn bounded(limit: Duration, answer: impl Future<Output = Response>) -> Response {
-    match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
+    let mut answer = pin!(AssertUnwindSafe(answer).catch_unwind());
+    // What is answered on the spot needs no timer, and that is most of what is asked.
+    let at_once = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+    let ended = match at_once {
+        Poll::Ready(ended) => Ok(ended),
+        Poll::Pending => tokio::time::timeout(limit, answer).await,
+    };
+    match ended {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);

@@ -96,6 +96,25 @@ struct ClassLabel {
     class: &'static str,
 }
 
+/// How often one cache is asked.
+#[derive(Clone, Debug)]
+pub struct CacheMeter {
+    hits: Counter,
+    misses: Counter,
+}
+
+impl CacheMeter {
+    /// It had it.
+    pub fn hit(&self) {
+        self.hits.inc();
+    }
+
+    /// It had not.
+    pub fn miss(&self) {
+        self.misses.inc();
+    }
+}
+
 /// What the shop counts and measures.
 #[derive(Debug)]
 pub struct Meters {
@@ -237,6 +256,32 @@ impl Meters {
             .observe(took.as_secs_f64());
     }
 
+    /// The same meters, for a caller that asks for them so often that it keeps them.
+    pub(super) fn request_counter(
+        &self,
+        service: &'static str,
+        route: &Arc<str>,
+        method: &'static str,
+        status: u16,
+    ) -> Counter {
+        let labels = RequestLabels { service, route: Arc::clone(route), method, status };
+        self.http_requests.get_or_create_owned(&labels)
+    }
+
+    /// See [`Meters::request_counter`].
+    pub(super) fn request_duration(
+        &self,
+        service: &'static str,
+        route: &Arc<str>,
+        method: &'static str,
+    ) -> Histogram {
+        self.http_request_duration.get_or_create_owned(&RouteLabels {
+            service,
+            route: Arc::clone(route),
+            method,
+        })
+    }
+
     /// An order reached `status`. Use [`super::Telemetry::order_reached`], which feeds the live chart too.
     pub(super) fn order_reached(&self, status: &'static str) {
         self.orders.get_or_create(&StatusLabel { status }).inc();
@@ -297,10 +342,11 @@ impl Meters {
         self.stock_reservation_conflicts.inc();
     }
 
-    /// `cache` was asked and had it, or had not: `cache_hits_total{cache,outcome="hit"|"miss"}`.
-    pub fn cache(&self, cache: &'static str, hit: bool) {
-        let outcome = if hit { "hit" } else { "miss" };
-        self.cache_hits.get_or_create(&CacheLabels { cache, outcome }).inc();
+    /// Counts how often `cache` is asked and has it, or has not: `cache_hits_total{cache,outcome="hit"|"miss"}`.
+    #[must_use]
+    pub fn cache(&self, cache: &'static str) -> CacheMeter {
+        let of = |outcome| self.cache_hits.get_or_create_owned(&CacheLabels { cache, outcome });
+        CacheMeter { hits: of("hit"), misses: of("miss") }
     }
 
     /// A request of route class `class` was answered 429.
@@ -348,7 +394,7 @@ mod tests {
         meters.payment_attempt("capture", "ok");
         meters.deliveries("log", "sent", 2);
         meters.stock_reservation_conflict();
-        meters.cache("catalogue", true);
+        meters.cache("catalogue").hit();
         meters.rate_limited("login");
         meters.request_shed();
         meters.db_pool(4, 1, 0);

@@ -30,9 +30,10 @@ pub use health::Health;
 pub use live::{LivePoint, LiveSeries};
 pub use logs::{LogQuery, LogRecord, Logs, LogsError};
 pub use meters::{BreakerState, Meters};
+pub use requests::RouteMeter;
 pub(crate) use requests::method_label;
 pub use scope::Scope;
-pub use traces::{Attribute, Span, SpanKind, TraceQuery, TraceStore, TraceSummary};
+pub use traces::{Attribute, Name, Span, SpanKind, TraceQuery, TraceStore, TraceSummary};
 
 use crate::vocabulary::Env;
 

@@ -156,7 +156,7 @@ fn otlp(span: &SpanRecord) -> Value {
         "traceId": hex(&span.trace_id),
         "spanId": hex(&span.span_id),
         "parentSpanId": span.parent_id.map(|parent| hex(&parent)).unwrap_or_default(),
-        "name": span.name,
+        "name": &*span.name,
         "kind": kind,
         "startTimeUnixNano": nanos(span.started_at),
         "endTimeUnixNano": nanos(clock::add(span.started_at, span.took)),

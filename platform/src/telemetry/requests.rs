@@ -8,7 +8,10 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
 
+use super::traces::Name;
 use super::{Attribute, Span, SpanKind, Telemetry};
 use crate::http::{Context, Problem};
 
@@ -28,10 +31,29 @@ impl Telemetry {
         }))
     }
 
+    /// The meters of one route of `service`, for GET.
+    #[must_use]
+    pub fn route_meter(&self, service: &'static str, route: Arc<str>) -> RouteMeter {
+        RouteMeter {
+            name: format!("GET {route}").into(),
+            telemetry: self.clone(),
+            service,
+            route,
+            ok: OnceLock::new(),
+            not_modified: OnceLock::new(),
+            duration: OnceLock::new(),
+        }
+    }
+
     /// Counts a request that was answered at the edge, and shows it on the live chart. The number of different
     /// `route`s is the caller's to bound.
     pub fn answered(&self, route: &Arc<str>, method: &Method, status: u16, took: Duration) {
         self.inner.meters.request(EDGE, route, method_label(method), status, took);
+        self.show(status, took);
+    }
+
+    /// Shows a request that was answered at the edge on the live chart.
+    pub fn show(&self, status: u16, took: Duration) {
         self.inner.live.request(self.inner.env.now(), took, status >= 500);
     }
 
@@ -58,6 +80,41 @@ impl Telemetry {
             tell(span, method, &route, status, took);
         }
         response
+    }
+}
+
+/// A route whose requests are so many that its meters are found once and kept. It counts GETs only.
+#[derive(Debug)]
+pub struct RouteMeter {
+    telemetry: Telemetry,
+    service: &'static str,
+    route: Arc<str>,
+    name: Name,
+    ok: OnceLock<Counter>,
+    not_modified: OnceLock<Counter>,
+    duration: OnceLock<Histogram>,
+}
+
+impl RouteMeter {
+    /// `GET` and the route: the name of its spans.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        self.name.clone()
+    }
+
+    /// Counts a request.
+    pub fn answered(&self, status: u16, took: Duration) {
+        let meters = &self.telemetry.inner.meters;
+        let counter = |kept: &OnceLock<Counter>| {
+            kept.get_or_init(|| meters.request_counter(self.service, &self.route, "GET", status)).inc();
+        };
+        match status {
+            200 => counter(&self.ok),
+            304 => counter(&self.not_modified),
+            _ => return meters.request(self.service, &self.route, "GET", status, took),
+        }
+        let duration = || meters.request_duration(self.service, &self.route, "GET");
+        self.duration.get_or_init(duration).observe(took.as_secs_f64());
     }
 }
 

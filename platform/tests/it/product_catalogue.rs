@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
-use platform::http::{Code, PageQuery, Problem};
+use platform::http::{Code, Context, Endpoint, PageQuery, Problem};
 use platform::services::Mounted;
 use platform::services::product::SERVICE;
 use platform::services::product::client::{
@@ -277,11 +277,128 @@ async fn a_product_page_has_an_etag_and_follows_every_change_at_once() {
 }
 
 #[tokio::test]
+async fn lists_and_categories_have_an_etag_that_lives_as_long_as_what_they_show() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5)]).await;
+        let paths =
+            ["/v1/products", "/v1/products?in_stock=true", "/v1/categories", "/v1/products/a-1/image.svg"];
+        let mut etags = Vec::new();
+        for path in paths {
+            let (_, asked, _) = world.get(path, None).await;
+            let etag = asked[header::ETAG].to_str().unwrap().to_owned();
+            assert!(etag.starts_with('"'), "{path}: {etag} is not a strong one");
+            let (status, headers, body) = world.get(path, Some(&etag)).await;
+            assert_eq!((status, body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{path}");
+            assert_eq!(headers[header::ETAG], *etag, "{path}");
+            assert_eq!(headers[header::CACHE_CONTROL], asked[header::CACHE_CONTROL], "{path}");
+            etags.push(etag);
+        }
+        let is_known = async |at: usize| {
+            let (status, _, _) = world.get(paths[at], Some(&etags[at])).await;
+            status == StatusCode::NOT_MODIFIED
+        };
+        let order: OrderId = world.env.id();
+        world.reserve(order, &[("A-1", 2)]).await.unwrap();
+        assert!(!is_known(0).await && !is_known(1).await, "a list shows the stock");
+        assert!(is_known(2).await && is_known(3).await, "categories and pictures do not");
+        world.client.release(&world.order(), order).await.unwrap();
+        assert!(is_known(0).await && is_known(1).await, "what is shown is what was shown before");
+        world.add(&described("b", "Green Tea", "tea", "")).await;
+        assert!(!is_known(2).await, "there is a new category");
+    })
+    .await;
+}
+
+/// A request that changes nothing, as its status, its headers and its body.
+async fn told(endpoint: &Endpoint, context: &Context, method: Method, path: &str) -> String {
+    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let (parts, body) = endpoint.send(context, request).await.unwrap().into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    let mut headers: Vec<String> = parts
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != header::CONTENT_LENGTH)
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+        .collect();
+    headers.sort_unstable();
+    format!("{} {headers:?} {}", parts.status, String::from_utf8_lossy(&body))
+}
+
+#[tokio::test]
+async fn what_lies_ready_is_what_the_router_answers() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5), ("B-1", 7)]).await;
+        let endpoint = world.capabilities.endpoint("product");
+        let Mounted { router, .. } = (SERVICE.mount)(&world.capabilities).await.unwrap();
+        let twin = Endpoint::in_process("product");
+        twin.bind(router);
+        let (long_slug, long_query) = ("x".repeat(81), format!("/v1/products?q={}", "tea+".repeat(200)));
+        let long_slug = format!("/v1/products/{long_slug}");
+        let ready = [
+            "/v1/products",
+            "/v1/products?limit=1",
+            "/v1/products?q=thing",
+            "/v1/products/a-1",
+            "/v1/products/a-1/image.svg",
+            "/v1/categories",
+            "/v1/categories?anything",
+        ];
+        let other = [
+            "/v1/products/",
+            "/v1/products/%61-1",
+            "/v1/products/a-1/other",
+            "/v1/products/no-such",
+            "/v1/products/no-such/image.svg",
+            "/v1/products?limit=no",
+            "/v1/products/a-1/image.svg/",
+            &long_slug,
+            &long_query,
+        ];
+        for path in ready.into_iter().chain(other) {
+            for method in [Method::GET, Method::HEAD, Method::POST] {
+                let expected = told(&twin, &world.anybody(), method.clone(), path).await;
+                for time in ["first", "second"] {
+                    let told = told(&endpoint, &world.anybody(), method.clone(), path).await;
+                    assert_eq!(told, expected, "{method} {path} for the {time} time");
+                }
+                let request = Request::builder().method(&method).uri(path).body(Body::empty()).unwrap();
+                let at_once = endpoint.at_once(&request);
+                assert_eq!(
+                    at_once.is_some(),
+                    method == Method::GET && ready.contains(&path),
+                    "{method} {path}"
+                );
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_lay_ready_is_counted_like_any_other() {
+    on_every_engine(async |world| {
+        world.stocked(&[("A-1", 5)]).await;
+        world.get("/v1/products/a-1", None).await;
+        let telemetry = &world.capabilities.telemetry;
+        let counted = || {
+            let labels = r#"http_requests_total{service="product",route="/v1/products/{slug}",method="GET",status="200"}"#;
+            let text = telemetry.metrics_text();
+            text.lines().find_map(|line| line.strip_prefix(labels)?.trim().parse().ok()).unwrap_or(0)
+        };
+        let before: u64 = counted();
+        let endpoint = world.capabilities.endpoint("product");
+        told(&endpoint, &world.anybody(), Method::GET, "/v1/products/a-1").await;
+        assert_eq!(counted(), before + 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_process_hears_of_a_change_of_the_catalogue() {
     on_every_engine(async |world| {
         world.stocked(&[("A-1", 5)]).await;
         let Mounted { router, jobs, .. } = (SERVICE.mount)(&world.capabilities).await.unwrap();
-        let endpoint = platform::http::Endpoint::in_process("product");
+        let endpoint = Endpoint::in_process("product");
         endpoint.bind(router);
         let twin = ProductClient::new(endpoint);
         let stop = tokio_util::sync::CancellationToken::new();

@@ -94,6 +94,8 @@ const MIGRATIONS: &[Migration] = &[
 fn mount(capabilities: &Capabilities) -> Mounted {
     let store = Store::new(capabilities);
     let (sweeping, following) = (store.clone(), store.clone());
+    let ready = api::Ready::new(&store);
+    capabilities.endpoint("product").lay_ready(move |request| ready.answer(request));
     Mounted {
         router: api::router(store),
         openapi: api::openapi(),

@@ -22,9 +22,21 @@ const ORDERS_REMEMBERED: usize = 1_024;
 /// Where several processes may share the data, how long a page may show the stock as it was.
 const SHARED_LIFE: Duration = Duration::from_secs(2);
 
-/// The service's data and what it needs to work on it. Cheap to clone.
+/// The service's data and what it needs to work on it. Cheap to clone: handlers and each of their extractors get one.
 #[derive(Clone, Debug)]
-pub(super) struct Store {
+pub(super) struct Store(Arc<Tools>);
+
+impl std::ops::Deref for Store {
+    type Target = Tools;
+
+    fn deref(&self) -> &Tools {
+        &self.0
+    }
+}
+
+/// What a store is made of.
+#[derive(Debug)]
+pub(super) struct Tools {
     pub(super) db: Db,
     pub(super) env: Env,
     pub(super) bus: Bus,
@@ -41,7 +53,7 @@ impl Store {
     pub(super) fn new(capabilities: &Capabilities) -> Self {
         let Capabilities { db, env, bus, config, telemetry, .. } = capabilities;
         let life = config.product.cache_life;
-        Self {
+        Self(Arc::new(Tools {
             cache: Cache::new("catalogue", (CACHES[0].open)(CACHE_BYTES_MAX), env, telemetry),
             cache_life: match db.dialect() {
                 Dialect::Sqlite => life,
@@ -54,7 +66,7 @@ impl Store {
             env: env.clone(),
             bus: bus.clone(),
             telemetry: telemetry.clone(),
-        }
+        }))
     }
 
     /// What `order_id` reserved, when it is remembered. It never changes, so memory cannot be wrong about it.

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{SpanId, TraceId, parse_traceparent, traceparent};
+use super::{SpanId, TraceId, parse_traceparent};
 use crate::http::Context;
+use crate::http::context::traceparent;
 use crate::telemetry::{Scope, Telemetry, redaction};
 use crate::vocabulary::{OrderId, Timestamp};
 
@@ -79,6 +80,44 @@ impl Attribute {
     }
 }
 
+/// Which work a span is: words of the code, or words that were put together once and are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Words of the code.
+    Words(&'static str),
+    /// Words that were put together.
+    Made(Arc<str>),
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Words(words) => words,
+            Self::Made(made) => made,
+        }
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(words: &'static str) -> Self {
+        Self::Words(words)
+    }
+}
+
+impl From<String> for Name {
+    fn from(made: String) -> Self {
+        Self::Made(made.into())
+    }
+}
+
+impl From<Arc<str>> for Name {
+    fn from(made: Arc<str>) -> Self {
+        Self::Made(made)
+    }
+}
+
 /// A finished span.
 #[derive(Clone, Debug)]
 pub struct SpanRecord {
@@ -93,7 +132,7 @@ pub struct SpanRecord {
     /// What kind of work.
     pub kind: SpanKind,
     /// Which work: `GET /v1/orders/{id}`, `saga authorize`.
-    pub name: Cow<'static, str>,
+    pub name: Name,
     /// The request it was done for.
     pub request_id: Arc<str>,
     /// The order it was about.
@@ -126,7 +165,7 @@ impl Span {
         telemetry: Telemetry,
         service: &'static str,
         kind: SpanKind,
-        name: Cow<'static, str>,
+        name: Name,
         parent: &Context,
     ) -> Self {
         let env = &telemetry.inner.env;
@@ -136,7 +175,7 @@ impl Span {
             None => (env.bytes(), None),
         };
         let mut context = parent.clone();
-        context.traceparent = traceparent(&trace_id, &span_id).into();
+        context.traceparent = traceparent(&trace_id, &span_id);
         let is_outermost =
             Scope::with_current(|scope| scope.trace_id() != context.trace_id()).unwrap_or(true);
         let record = SpanRecord {

@@ -98,7 +98,8 @@ pub struct SpanSummary {
 
 #[derive(Debug, Default)]
 struct Memory {
-    recent: VecDeque<Arc<SpanRecord>>,
+    /// In place, one after the other: a span that nobody keeps costs no memory of its own.
+    recent: VecDeque<SpanRecord>,
     kept: HashMap<TraceId, Kept>,
     ordinary: Shelf,
     notable: Shelf,
@@ -160,9 +161,13 @@ impl TraceStore {
 
     /// Remembers a finished span. `is_outermost` ends a piece of work: its trace is kept or left to the ring.
     pub(super) fn finish(&self, record: SpanRecord, is_outermost: bool) {
-        let record = Arc::new(record);
         let mut memory = self.memory();
-        for span in memory.finish(&record, is_outermost) {
+        let kept = memory.finish(&record, is_outermost);
+        let oldest = memory.push(record);
+        // All threads come through here: what can be done outside is.
+        drop(memory);
+        drop(oldest);
+        for span in kept {
             self.export(span);
         }
     }
@@ -183,7 +188,7 @@ impl TraceStore {
             memory.kept.iter().map(|(trace, kept)| (*trace, kept.spans.clone())).collect();
         for span in &memory.recent {
             if !memory.kept.contains_key(&span.trace_id) {
-                traces.entry(span.trace_id).or_default().push(Arc::clone(span));
+                traces.entry(span.trace_id).or_default().push(Arc::new(span.clone()));
             }
         }
         drop(memory);
@@ -204,28 +209,32 @@ impl TraceStore {
 }
 
 impl Memory {
-    /// Answers the spans that are kept by this, for the exporter.
-    fn finish(&mut self, span: &Arc<SpanRecord>, is_outermost: bool) -> Vec<Arc<SpanRecord>> {
-        if self.recent.len() == RECENT_SPANS_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(Arc::clone(span));
+    /// Puts a span into the ring; answers the one that had to go.
+    fn push(&mut self, span: SpanRecord) -> Option<SpanRecord> {
+        let oldest = if self.recent.len() == RECENT_SPANS_MAX { self.recent.pop_front() } else { None };
+        self.recent.push_back(span);
+        oldest
+    }
+
+    /// Answers the spans that are kept by the end of this one, for the exporter.
+    fn finish(&mut self, span: &SpanRecord, is_outermost: bool) -> Vec<Arc<SpanRecord>> {
         let is_notable = span.failed || (span.took >= SLOW && span.kind != SpanKind::Client);
-        if self.append(span, is_notable) {
-            return vec![Arc::clone(span)];
+        if let Some(kept) = self.append(span, is_notable) {
+            return vec![kept];
         }
         let ended_at_s = clock::add(span.started_at, span.took).as_second();
         if (is_outermost || is_notable) && self.budget.allows(ended_at_s, is_notable) {
-            return self.keep(span.trace_id, is_notable);
+            return self.keep(span, is_notable);
         }
         Vec::new()
     }
 
-    /// Adds a span to its trace if that is kept already; answers whether it is.
-    fn append(&mut self, span: &Arc<SpanRecord>, is_notable: bool) -> bool {
-        let Some(kept) = self.kept.get_mut(&span.trace_id) else { return false };
+    /// Adds a span to its trace if that is kept already.
+    fn append(&mut self, span: &SpanRecord, is_notable: bool) -> Option<Arc<SpanRecord>> {
+        let kept = self.kept.get_mut(&span.trace_id)?;
+        let appended = Arc::new(span.clone());
         if kept.spans.len() < TRACE_SPANS_MAX {
-            kept.spans.push(Arc::clone(span));
+            kept.spans.push(Arc::clone(&appended));
             let shelf = if kept.is_notable { &mut self.notable } else { &mut self.ordinary };
             shelf.spans += 1;
         }
@@ -236,17 +245,17 @@ impl Memory {
             self.notable.traces.push_back(span.trace_id);
         }
         self.make_room();
-        true
+        Some(appended)
     }
 
-    fn keep(&mut self, trace: TraceId, is_notable: bool) -> Vec<Arc<SpanRecord>> {
-        let mut spans: Vec<_> = self
-            .recent
-            .iter()
-            .rev()
-            .filter(|span| span.trace_id == trace)
+    /// Keeps the trace of `last`, which is not in the ring yet.
+    fn keep(&mut self, last: &SpanRecord, is_notable: bool) -> Vec<Arc<SpanRecord>> {
+        let trace = last.trace_id;
+        let before = self.recent.iter().rev().filter(|span| span.trace_id == trace);
+        let mut spans: Vec<_> = std::iter::once(last)
+            .chain(before)
             .take(TRACE_SPANS_MAX)
-            .cloned()
+            .map(|span| Arc::new(span.clone()))
             .collect();
         spans.reverse();
         let shelf = if is_notable { &mut self.notable } else { &mut self.ordinary };
@@ -319,7 +328,7 @@ fn summary(mut spans: Vec<Arc<SpanRecord>>) -> Option<TraceSummary> {
         request_id: first.request_id.to_string(),
         order_id: spans.iter().find_map(|span| span.order_id),
         service: first.service.to_owned(),
-        name: first.name.clone().into_owned(),
+        name: first.name.to_string(),
         started_at: begin,
         took_us: micros(clock::since(begin, end)),
         failed: spans.iter().any(|span| span.failed),
@@ -336,7 +345,7 @@ fn shown(span: &SpanRecord, begin: Timestamp, depth: usize) -> SpanSummary {
         parent_id: span.parent_id.map(|parent| hex(&parent)),
         depth,
         service: span.service.to_owned(),
-        name: span.name.clone().into_owned(),
+        name: span.name.to_string(),
         offset_us: micros(clock::since(begin, span.started_at)),
         took_us: micros(span.took),
         failed: span.failed,

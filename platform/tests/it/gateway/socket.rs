@@ -254,3 +254,15 @@ async fn a_gateway_in_front_of_a_service_elsewhere_passes_everything_on() {
     let away = split.get("/v1/echo").await;
     assert_eq!((away.code().as_str(), away.header("retry-after")), ("unavailable", "1"));
 }
+
+/// Every connection holds the room for one of these.
+#[tokio::test]
+async fn an_answer_on_its_way_takes_little_memory() {
+    let front = Front::new().await;
+    let face = Gateway::new(&front.capabilities, &[user::SERVICE, ECHO]).face(Router::new(), &[]);
+    let request = Request::get("/v1/echo").body(Body::empty()).unwrap();
+    let answering = face.answer(request, None);
+    let bytes = size_of_val(&answering);
+    assert!(bytes < 5 * 1024, "it takes {bytes} bytes");
+    assert_eq!(answering.await.status(), StatusCode::OK);
+}

@@ -3,6 +3,7 @@
 mod admin;
 mod internal;
 mod public;
+mod ready;
 
 use axum::Router;
 use axum::routing::{get, patch, post};
@@ -10,6 +11,7 @@ use utoipa::OpenApi;
 
 use super::store::Store;
 use crate::http::extract::{no_such_method, no_such_route};
+pub(super) use ready::Ready;
 
 /// What outsiders and staff may call; internal calls are told by the client.
 #[derive(OpenApi)]
@@ -41,10 +43,10 @@ pub(super) fn openapi() -> utoipa::openapi::OpenApi {
 /// All routes of the service.
 pub(super) fn router(store: Store) -> Router {
     Router::new()
-        .route("/v1/products", get(public::list))
-        .route("/v1/products/{slug}", get(public::detail))
-        .route("/v1/products/{slug}/image.svg", get(public::image))
-        .route("/v1/categories", get(public::categories))
+        .route(public::LIST, get(public::list))
+        .route(public::DETAIL, get(public::detail))
+        .route(public::IMAGE, get(public::image))
+        .route(public::CATEGORIES, get(public::categories))
         .route("/internal/v1/prices/quote", post(internal::quote))
         .route("/internal/v1/reservations", post(internal::reserve))
         .route("/internal/v1/reservations/{order_id}", get(internal::reservation))

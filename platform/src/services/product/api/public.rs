@@ -4,16 +4,28 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
 
+use crate::cache::Entry;
 use crate::http::{Path, Problem};
 use crate::services::product::picture;
 use crate::services::product::search::Search;
 use crate::services::product::store::Store;
 use crate::services::product::wire::{CategoryPage, ProductDetail, ProductPage, ProductQuery};
 
+/// The routes.
+pub(super) const LIST: &str = "/v1/products";
+pub(super) const DETAIL: &str = "/v1/products/{slug}";
+pub(super) const IMAGE: &str = "/v1/products/{slug}/image.svg";
+pub(super) const CATEGORIES: &str = "/v1/categories";
+
 /// Longer questions are answered, but not kept: a key must not be a way to fill the memory.
 const KEY_BYTES_MAX: usize = 512;
+/// No product's slug is longer.
+const SLUG_BYTES_MAX: usize = 80;
+/// What the categories are kept under.
+pub(super) const CATEGORIES_KEY: &str = "categories";
+/// Headers of an answer, those included that the gateway adds to each.
+const HEADERS: usize = 6;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const SVG: HeaderValue = HeaderValue::from_static("image/svg+xml");
 /// A browser may keep it but asks whether it still holds: the stock on it changes.
@@ -21,6 +33,29 @@ const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// A picture follows from the product's name and category.
 const FOR_A_DAY: HeaderValue = HeaderValue::from_static("public, max-age=86400");
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Json,
+    Picture,
+}
+
+/// What the list that `raw` asks for is kept under, if it is kept.
+pub(super) fn list_key(raw: &str) -> Option<String> {
+    let key = ["list?", raw].concat();
+    (key.len() <= KEY_BYTES_MAX).then_some(key)
+}
+
+/// What a product's page is kept under; none when there can be no such product.
+pub(super) fn detail_key(slug: &str) -> Option<String> {
+    (slug.len() <= SLUG_BYTES_MAX).then(|| ["product/", slug].concat())
+}
+
+/// What a product's picture is kept under; none when there can be no such product.
+pub(super) fn picture_key(slug: &str) -> Option<String> {
+    (slug.len() <= SLUG_BYTES_MAX).then(|| ["picture/", slug].concat())
+}
 
 /// Lists what is on sale.
 #[utoipa::path(
@@ -47,14 +82,11 @@ pub(super) async fn list(
         let (store, raw) = (store.clone(), raw.clone());
         async move { store.list(&parse(&raw)?).await }
     };
-    let key = format!("list?{raw}");
-    if key.len() > KEY_BYTES_MAX {
-        let loaded = load().await?;
-        let etag = crate::cache::etag(&loaded.body);
-        return Ok(answer(&headers, JSON, REVALIDATE, etag, loaded.body));
-    }
-    let entry = store.cache.get_or_load(&key, store.cache_life, load).await?;
-    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+    let entry = match list_key(&raw) {
+        Some(key) => store.cache.get_or_load(&key, store.cache_life, load).await?,
+        None => store.cache.pass(load().await?),
+    };
+    Ok(answer(&headers, Kind::Json, &entry))
 }
 
 fn parse(raw: &str) -> Result<Search, Problem> {
@@ -73,26 +105,27 @@ pub(super) async fn detail(
     Path(slug): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if slug.len() > 80 {
-        return Err(Problem::not_found("product"));
-    }
+    let key = detail_key(&slug).ok_or_else(|| Problem::not_found("product"))?;
     let load = || {
         let (store, slug) = (store.clone(), slug.clone());
         async move { store.detail(&slug).await }
     };
-    let entry = store.cache.get_or_load(&format!("product/{slug}"), store.cache_life, load).await?;
-    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+    let entry = store.cache.get_or_load(&key, store.cache_life, load).await?;
+    Ok(answer(&headers, Kind::Json, &entry))
 }
 
 /// Lists the categories.
-#[utoipa::path(get, path = "/v1/categories", tag = "product", responses((status = 200, body = CategoryPage)))]
+#[utoipa::path(
+    get, path = "/v1/categories", tag = "product",
+    responses((status = 200, body = CategoryPage), (status = 304))
+)]
 pub(super) async fn categories(State(store): State<Store>, headers: HeaderMap) -> Result<Response, Problem> {
     let load = || {
         let store = store.clone();
         async move { store.categories().await }
     };
-    let entry = store.cache.get_or_load("categories", store.cache_life, load).await?;
-    Ok(answer(&headers, JSON, REVALIDATE, entry.etag.clone(), entry.body.clone()))
+    let entry = store.cache.get_or_load(CATEGORIES_KEY, store.cache_life, load).await?;
+    Ok(answer(&headers, Kind::Json, &entry))
 }
 
 /// The picture of a product.
@@ -105,34 +138,33 @@ pub(super) async fn image(
     Path(slug): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if slug.len() > 80 {
-        return Err(Problem::not_found("product"));
-    }
+    let key = picture_key(&slug).ok_or_else(|| Problem::not_found("product"))?;
     let load = || {
         let (store, slug) = (store.clone(), slug.clone());
         async move { store.picture(&slug).await }
     };
-    let entry = store.cache.get_or_load(&format!("picture/{slug}"), picture::LIFE, load).await?;
-    Ok(answer(&headers, SVG, FOR_A_DAY, entry.etag.clone(), entry.body.clone()))
+    let entry = store.cache.get_or_load(&key, picture::LIFE, load).await?;
+    Ok(answer(&headers, Kind::Picture, &entry))
 }
 
-/// 200 with the body, or 304 when the caller has it.
-fn answer(
-    request: &HeaderMap,
-    content_type: HeaderValue,
-    cache_control: HeaderValue,
-    etag: HeaderValue,
-    body: Bytes,
-) -> Response {
-    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| matches(known, &etag));
-    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(body) });
+/// 200 with the body, or 304 when the caller has it. Nothing of it depends on who asks or on what they accept, so there
+/// is nothing to vary by.
+pub(super) fn answer(request: &HeaderMap, kind: Kind, entry: &Entry) -> Response {
+    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| matches(known, &entry.etag));
+    let mut response = Response::new(if is_known { Body::empty() } else { Body::from(entry.body.clone()) });
+    let (content_type, cache_control) = match kind {
+        Kind::Json => (JSON, REVALIDATE),
+        Kind::Picture => (SVG, FOR_A_DAY),
+    };
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(header::CACHE_CONTROL, cache_control);
+    headers.insert(header::ETAG, entry.etag.clone());
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        headers.insert(header::CONTENT_TYPE, content_type);
     }
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type);
-    headers.insert(header::CACHE_CONTROL, cache_control);
-    headers.insert(header::ETAG, etag);
+    *response.headers_mut() = headers;
     response
 }
 
