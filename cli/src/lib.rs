@@ -4,7 +4,7 @@
 //! command needs (configuration, printer, clock), [`commands`] has one file per verb, and the verb calls the
 //! room that does the work: [`targets`] (where a shop can live), [`walkthroughs`] (stories that run),
 //! [`load`] (many users at once, and a verdict), [`image`] (the shop as one small image), [`claims`] (numbers with the command that measures them),
-//! [`bench`](mod@bench) (the measuring). Below all of them are
+//! [`bench`](mod@bench) (the measuring). [`cluster`] is how a shop lives on Kubernetes. Below all of them are
 //! [`config`], [`output`], [`failure`], [`process`] and [`wire`], which know nothing of a shop.
 //!
 //! Arrows point down; `tests/it/architecture.rs` holds them.
@@ -14,6 +14,7 @@
 pub mod args;
 pub mod bench;
 pub mod claims;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod context;

@@ -9,6 +9,7 @@ const ROOMS: &[&[&str]] = &[
     &["commands"],
     &["context"],
     &["targets", "walkthroughs", "claims", "load", "bench", "image"],
+    &["cluster"],
     &["config", "output", "process", "wire"],
     &["failure"],
 ];
