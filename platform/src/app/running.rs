@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::memory;
 use super::start::{Admin, Sandbox};
 use crate::capabilities::Capabilities;
 use crate::sandbox::fakepay::Fakepay;
@@ -76,6 +77,7 @@ impl RunningShop {
         }
     }
 
+    /// The shop, started: what only the start needed is given back.
     pub(super) fn with(
         self,
         capabilities: Capabilities,
@@ -84,6 +86,7 @@ impl RunningShop {
         jobs: JoinSet<()>,
         relays: JoinSet<()>,
     ) -> Self {
+        memory::give_back_the_start();
         Self { capabilities: Some(capabilities), stop, listeners, jobs, relays, ..self }
     }
 

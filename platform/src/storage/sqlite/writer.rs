@@ -1,9 +1,9 @@
 //! The thread that writes.
 //!
 //! It takes whatever batches wait, runs them in one transaction, commits once, and only then answers. A batch that
-//! fails must not take its neighbours along: then the transaction is rolled back and run again with a savepoint around
-//! each batch. Most groups have no such batch, and a savepoint costs a copy of every page that is touched after it; so
-//! savepoints are set only in the group that failed and the next few.
+//! fails after it wrote something must not take its neighbours along: then the transaction is rolled back and run again
+//! with a savepoint around each batch. Most groups have no such batch, and a savepoint costs a copy of every page that is
+//! touched after it; so savepoints are set only in the group that failed and the next few.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
@@ -186,11 +186,14 @@ impl<'thread> Writer<'thread> {
 
     /// Runs one batch in the hope that it succeeds. A batch that is `alone` may fail: nothing is written then.
     fn unwatched(&self, batch: &Batch, alone: bool) -> Ran {
+        let before = self.connection.total_changes();
         match self.statements(batch) {
             Ok(touched) => Ran::Outcome(Ok(touched)),
             Err(error @ StorageError::Full(_)) => Ran::Lost(error),
             Err(error) if alone => Ran::Outcome(Err(error)),
             Err(error) if self.connection.is_autocommit() => Ran::Lost(error),
+            // Most batches fail at their first statement, which then changed nothing.
+            Err(error) if self.connection.total_changes() == before => Ran::Outcome(Err(error)),
             Err(_) => {
                 self.watched.set(GROUPS_WATCHED);
                 Ran::Again
