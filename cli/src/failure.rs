@@ -191,6 +191,12 @@ impl Failure {
         self
     }
 
+    /// What to do next.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.more.hint.as_deref()
+    }
+
     /// The exit code it ends a command with.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -7,7 +7,26 @@
 //! diff       what an apply would change; drift: what others changed
 //! readiness  whether an object is what it should be; why: what keeps it from being so
 //! lock       one deploy at a time; state: how far it is; revision: what was there before
-//! rollout    one release after the other, without a moment in which nobody serves
+//! rollout    one release after the other, without a moment in which nobody serves; release: the same, on a cluster
 //! ```
 
+pub mod api;
+pub mod apply;
+pub mod applyset;
+pub mod chart;
+pub mod connect;
+pub mod diff;
+pub mod lock;
+pub mod mirror;
 pub mod object;
+pub mod readiness;
+pub mod release;
+pub mod revision;
+pub mod rollout;
+pub mod state;
+pub mod why;
+
+/// Whose the fields are that we apply.
+pub const MANAGER: &str = "shopctl";
+/// The label that says which set an object is a member of.
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";

@@ -8,6 +8,7 @@ mod breaker;
 mod claims;
 mod completion;
 mod config;
+mod deploy;
 mod dlq;
 mod doctor;
 mod down;
@@ -15,6 +16,7 @@ mod duration;
 mod help;
 mod image;
 mod load;
+mod lock;
 mod logs;
 mod man;
 mod open;
@@ -45,6 +47,8 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Open a page of the shop in the browser
     Open(open::OpenArgs),
+    /// Bring the shop onto its cluster, or what changed of it
+    Deploy(Box<deploy::DeployArgs>),
     /// See and run the work behind the orders
     #[command(subcommand)]
     Saga(saga::SagaCommand),
@@ -64,6 +68,9 @@ pub enum Command {
     /// Put a shop under load, and say what it means
     #[command(subcommand)]
     Load(load::LoadCommand),
+    /// See and hold the lock that keeps others from deploying
+    #[command(subcommand)]
+    Lock(lock::LockCommand),
     /// Lay out, look at and push the shop's image, without any engine
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -99,6 +106,7 @@ impl Command {
             Self::Status(_) => "status".into(),
             Self::Logs(_) => "logs".into(),
             Self::Open(_) => "open".into(),
+            Self::Deploy(_) => "deploy".into(),
             Self::Saga(command) => format!("saga {}", command.word()),
             Self::Dlq(command) => format!("dlq {}", command.word()),
             Self::Breaker(command) => format!("breaker {}", command.word()),
@@ -106,6 +114,7 @@ impl Command {
             Self::Doctor(_) => "doctor".into(),
             Self::Walkthrough(command) => format!("walkthrough {}", command.word()),
             Self::Load(command) => format!("load {}", command.word()),
+            Self::Lock(command) => format!("lock {}", command.word()),
             Self::Image(command) => format!("image {}", command.word()),
             Self::Claims(command) => format!("claims {}", command.word()),
             Self::Bench(command) => format!("bench {}", command.word()),
@@ -132,11 +141,13 @@ impl Command {
             Self::Load(command) => return load::run(command, context),
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
+            Self::Deploy(args) => deploy::run(&args, context)?,
             Self::Saga(command) => saga::run(command, context)?,
             Self::Dlq(command) => dlq::run(command, context)?,
             Self::Breaker(command) => breaker::run(command, context)?,
             Self::Doctor(args) => doctor::run(args, context)?,
             Self::Walkthrough(command) => walkthrough::run(command, context)?,
+            Self::Lock(command) => lock::run(command, context)?,
             Self::Image(command) => image::run(command, context)?,
             Self::Claims(command) => claims::run(command, context)?,
             Self::Bench(command) => bench::run(command, context)?,

@@ -9,6 +9,10 @@ pub enum Kind {
     Port,
     /// A folder; relative to the file that names it.
     Folder,
+    /// A file; relative to the file that names it.
+    File,
+    /// A list of files.
+    Files,
     /// Text.
     Text,
     /// One of these words.
@@ -42,7 +46,7 @@ impl Key {
 pub const KEYS: &[Key] = &[
     Key {
         name: "target",
-        kind: Kind::OneOf(&["embedded"]),
+        kind: Kind::OneOf(&["embedded", "kubernetes"]),
         about: "where the shop lives",
         built_in: Some("embedded"),
     },
@@ -87,6 +91,49 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Switch,
         about: "a new shop starts with a demo catalogue and promotion codes",
         built_in: Some("true"),
+    },
+    Key {
+        name: "kubeconfig",
+        kind: Kind::File,
+        about: "the kubeconfig; KUBECONFIG or ~/.kube/config when unset",
+        built_in: None,
+    },
+    Key {
+        name: "context",
+        kind: Kind::Text,
+        about: "the context of the kubeconfig; the current one is never used",
+        built_in: None,
+    },
+    Key { name: "namespace", kind: Kind::Text, about: "the namespace of the shop", built_in: Some("shop") },
+    Key {
+        name: "cluster_uid",
+        kind: Kind::Text,
+        about: "the uid of the cluster's kube-system namespace; another cluster is refused",
+        built_in: None,
+    },
+    Key {
+        name: "values",
+        kind: Kind::Files,
+        about: "values files for the chart, the last one wins",
+        built_in: None,
+    },
+    Key {
+        name: "image",
+        kind: Kind::Text,
+        about: "the image that is rolled out; that of the chart when unset",
+        built_in: None,
+    },
+    Key {
+        name: "strategy",
+        kind: Kind::OneOf(&["rolling", "blue-green"]),
+        about: "how one release follows another on a cluster",
+        built_in: Some("rolling"),
+    },
+    Key {
+        name: "protected",
+        kind: Kind::Switch,
+        about: "changes need --confirm with the environment's name",
+        built_in: Some("false"),
     },
 ];
 

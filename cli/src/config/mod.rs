@@ -9,6 +9,7 @@
 pub mod document;
 mod explain;
 pub mod keys;
+mod kubernetes;
 mod load;
 pub mod model;
 mod schema;
@@ -16,8 +17,9 @@ mod secret;
 mod settings;
 
 pub use explain::{Found, Origin};
+pub use kubernetes::KubernetesSettings;
 pub use load::Config;
-pub use model::{Engine, Limits, Target};
+pub use model::{Engine, Limits, Strategy, Target};
 pub use schema::schema;
 pub use secret::{DatabaseUrl, database_url};
 pub use settings::{Overrides, Settings};

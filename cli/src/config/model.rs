@@ -43,6 +43,22 @@ pub struct Layer {
     pub allow_faults: Option<bool>,
     /// A new shop starts with a demo catalogue.
     pub demo: Option<bool>,
+    /// The kubeconfig, for a shop on Kubernetes.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    pub context: Option<String>,
+    /// The namespace of the shop.
+    pub namespace: Option<String>,
+    /// The uid of the cluster's `kube-system` namespace.
+    pub cluster_uid: Option<String>,
+    /// Values files for the chart, the last one wins.
+    pub values: Option<Vec<PathBuf>>,
+    /// The image that is rolled out.
+    pub image: Option<String>,
+    /// How one release follows another.
+    pub strategy: Option<Strategy>,
+    /// Changes need `--confirm` with the environment's name.
+    pub protected: Option<bool>,
 }
 
 /// Where a shop can live.
@@ -51,6 +67,18 @@ pub struct Layer {
 pub enum Target {
     /// In the process of `shopctl up`.
     Embedded,
+    /// In a namespace of a Kubernetes cluster.
+    Kubernetes,
+}
+
+/// How one release follows another on a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Pod by pod, in place.
+    Rolling,
+    /// A second set of pods beside the first; then the traffic moves, and can move back.
+    BlueGreen,
 }
 
 /// What keeps the shop's data.

@@ -35,7 +35,8 @@ pub fn schema() -> Value {
 fn property(key: &Key) -> Value {
     let mut property = match key.kind {
         Kind::Port => json!({"type": "integer", "minimum": 0, "maximum": 65535}),
-        Kind::Folder | Kind::Text => json!({"type": "string"}),
+        Kind::Folder | Kind::File | Kind::Text => json!({"type": "string"}),
+        Kind::Files => json!({"type": "array", "items": {"type": "string"}}),
         Kind::OneOf(words) => json!({"enum": words}),
         Kind::Switch => json!({"type": "boolean"}),
     };
@@ -43,7 +44,7 @@ fn property(key: &Key) -> Value {
     if let Some(value) = key.built_in {
         property["default"] = match key.kind {
             Kind::Port | Kind::Switch => serde_json::from_str(value).unwrap_or(Value::Null),
-            Kind::Folder | Kind::Text | Kind::OneOf(_) => value.into(),
+            Kind::Folder | Kind::File | Kind::Files | Kind::Text | Kind::OneOf(_) => value.into(),
         };
     }
     property

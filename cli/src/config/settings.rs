@@ -124,13 +124,13 @@ impl Config {
         })
     }
 
-    fn pick<T>(&self, value: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+    pub(super) fn pick<T>(&self, value: impl Fn(&Layer) -> Option<T>) -> Option<T> {
         self.environment_layer().and_then(&value).or_else(|| value(self.defaults_layer()))
     }
 }
 
 /// A switch in the environment. The words are those of the parser's own switches.
-fn switch(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Option<bool>, Failure> {
+pub(super) fn switch(name: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Option<bool>, Failure> {
     match variable(name).as_deref() {
         None | Some("") => Ok(None),
         Some("1" | "true" | "yes" | "on") => Ok(Some(true)),

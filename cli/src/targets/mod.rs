@@ -7,6 +7,7 @@
 //! [`crate::config::Target`]. `doctor` follows from the list.
 
 mod check;
+pub mod kubernetes;
 pub mod local;
 pub mod operator;
 pub mod pieces;
@@ -27,8 +28,15 @@ pub struct Description {
 }
 
 /// The list.
-pub const TARGETS: &[Description] = &[Description {
-    target: Target::Embedded,
-    about: "every service in one process on this machine",
-    checks: local::checks::all,
-}];
+pub const TARGETS: &[Description] = &[
+    Description {
+        target: Target::Embedded,
+        about: "every service in one process on this machine",
+        checks: local::checks::all,
+    },
+    Description {
+        target: Target::Kubernetes,
+        about: "every service in pods of its own, in a namespace of a cluster",
+        checks: kubernetes::checks::all,
+    },
+];

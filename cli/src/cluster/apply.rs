@@ -1,0 +1,182 @@
+//! Objects onto the cluster: each is applied by the server, under one manager's name, with unknown fields refused and
+//! nothing taken from others.
+
+use serde_json::Value;
+
+use super::api::{Api, ApiError, Applying};
+use super::object::{Key, Object};
+use super::{MANAGER, PART_OF};
+
+/// Somebody else owns a field that we name.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Contest {
+    /// The field, as the server writes it: `.spec.replicas`.
+    pub field: String,
+    /// Who owns it.
+    pub manager: String,
+}
+
+/// Why an object was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Others own fields of it.
+    #[error("{key}: others own {}", told(contests))]
+    Contested {
+        /// The object.
+        key: Key,
+        /// What of it, and who.
+        contests: Vec<Contest>,
+    },
+    /// It is there, and is not ours.
+    #[error("{key} is there already and does not belong to this shop")]
+    Foreign {
+        /// The object.
+        key: Key,
+    },
+    /// The cluster refused it or did not answer.
+    #[error("{key} could not be applied")]
+    Refused {
+        /// The object.
+        key: Key,
+        /// What came back.
+        #[source]
+        error: ApiError,
+    },
+}
+
+fn told(contests: &[Contest]) -> String {
+    contests.iter().map(|one| format!("{} ({})", one.field, one.manager)).collect::<Vec<_>>().join(", ")
+}
+
+/// What applying an object did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Did {
+    /// It was not there.
+    Created,
+    /// It was otherwise.
+    Changed,
+    /// It was so already.
+    Nothing,
+}
+
+/// How to deal with what others own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Consent {
+    /// Take fields that others own, and objects that are not ours.
+    pub takes_over: bool,
+}
+
+/// Applies `object`, which was `live` before. Answers it as it is then, and what that did.
+///
+/// # Errors
+/// When somebody else owns the object or a field of it and `consent` does not allow to take it; when the cluster refuses.
+pub async fn apply(
+    api: &Api,
+    object: &Object,
+    live: Option<&Object>,
+    consent: Consent,
+    is_dry: bool,
+) -> Result<(Object, Did), ApplyError> {
+    let key = object.key().clone();
+    if let Some(live) = live
+        && live.label(PART_OF).is_none()
+        && !consent.takes_over
+    {
+        return Err(ApplyError::Foreign { key });
+    }
+    let how = Applying { manager: MANAGER, is_dry, takes_over: consent.takes_over };
+    match api.apply(object, how).await {
+        Ok(now) => {
+            let did = match live {
+                None => Did::Created,
+                Some(live) if is_same(live, &now) => Did::Nothing,
+                Some(_) => Did::Changed,
+            };
+            Ok((now, did))
+        }
+        Err(error) => match contests(&error) {
+            found if found.is_empty() => Err(ApplyError::Refused { key, error }),
+            contests => Err(ApplyError::Contested { key, contests }),
+        },
+    }
+}
+
+/// Whether nothing but bookkeeping differs.
+fn is_same(live: &Object, now: &Object) -> bool {
+    super::diff::essence(live) == super::diff::essence(now)
+}
+
+/// The fields that the server says others own: one cause each, `conflict with "NAME" using apps/v1` and the field.
+fn contests(error: &ApiError) -> Vec<Contest> {
+    let ApiError::Refused(status) = error else { return Vec::new() };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| Contest {
+            field: cause.field.clone(),
+            manager: cause.message.split('"').nth(1).unwrap_or(&cause.message).to_owned(),
+        })
+        .collect()
+}
+
+/// An object that names only how many pods there are, to give that field back before the object leaves it to an
+/// autoscaler: the server would otherwise set it to its default, which is one.
+#[must_use]
+pub fn handover(live: &Object) -> Option<Object> {
+    let owns = |entry: &Value| {
+        entry["manager"] == MANAGER
+            && entry["operation"] == "Apply"
+            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+    };
+    let is_ours = live.at("/metadata/managedFields")?.as_array()?.iter().any(owns);
+    let replicas = live.number("/spec/replicas").filter(|_| is_ours)?;
+    let value = serde_json::json!({
+        "apiVersion": live.api_version(),
+        "kind": live.kind(),
+        "metadata": {"name": live.name(), "namespace": live.key().namespace},
+        "spec": {"replicas": replicas},
+    });
+    Object::new(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_contest_names_field_and_owner() {
+        let status: Status = serde_json::from_value(json!({
+            "code": 409, "reason": "Conflict",
+            "details": {"causes": [{
+                "reason": "FieldManagerConflict",
+                "message": "conflict with \"kubectl-edit\" using apps/v1",
+                "field": ".spec.template.spec.containers[name=\"shopd\"].image"
+            }]}
+        }))
+        .unwrap();
+        let found = contests(&ApiError::Refused(Box::new(status)));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].manager, "kubectl-edit");
+        assert!(found[0].field.ends_with(".image"));
+    }
+
+    #[test]
+    fn replicas_are_handed_over_only_by_whom_they_belong_to() {
+        let live = |manager: &str| {
+            Object::new(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "order-a", "namespace": "shop", "managedFields": [
+                    {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+                ]},
+                "spec": {"replicas": 4}
+            }))
+            .unwrap()
+        };
+        assert_eq!(handover(&live(MANAGER)).unwrap().number("/spec/replicas"), Some(4));
+        assert_eq!(handover(&live("helm")), None);
+    }
+}

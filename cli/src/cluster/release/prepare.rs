@@ -1,0 +1,83 @@
+//! Tables are brought up to date once, by a Job, before any service of a release is driven. Older pods serve meanwhile:
+//! what such a Job changes only adds.
+
+use std::time::Duration;
+
+use platform::vocabulary::Env;
+
+use super::desired::Desired;
+use super::{Event, ReleaseError, Talk, causes, shared};
+use crate::cluster::apply::Consent;
+use crate::cluster::connect::Cluster;
+use crate::cluster::mirror::Mirror;
+use crate::cluster::object::Object;
+use crate::cluster::readiness::{Sight, Status, Troubles, status};
+
+const JOB: (&str, &str) = ("batch/v1", "Job");
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs the Job of `desired` unless one of its name did before, and waits until it is done. One that failed is taken away
+/// after what is wrong was told, so that the next release can try again.
+///
+/// # Errors
+/// [`ReleaseError::Prepare`] when it fails; when somebody asks to stop; when the cluster refuses or does not answer.
+pub async fn run(
+    cluster: &Cluster,
+    desired: &Desired,
+    mirror: &mut Mirror,
+    env: &Env,
+    is_stopped: &dyn Fn() -> bool,
+    talk: Talk<'_>,
+) -> Result<(), ReleaseError> {
+    let Some(job) = desired.job() else { return Ok(()) };
+    let (api, namespace) = (&cluster.api, cluster.namespace());
+    if api.get(JOB, namespace, job.name()).await?.is_none() {
+        shared::apply_all(api, namespace, &desired.prepare, Consent::default(), talk).await?;
+    }
+    let mut troubles = Troubles::default();
+    let mut said = String::new();
+    loop {
+        if is_stopped() {
+            return Err(ReleaseError::Interrupted);
+        }
+        let live = api.get(JOB, namespace, job.name()).await?;
+        let (status, trouble) = match &live {
+            Some(live) => (status(live, None), sight(live, mirror, &mut troubles, env)),
+            None => (Status::InProgress { why: "it is not there".to_owned() }, None),
+        };
+        let why = match (&status, trouble) {
+            (Status::Current, _) => return Ok(()),
+            (Status::Failed { why }, None) => Some(why.clone()),
+            (_, Some(trouble)) => Some(trouble),
+            (status, None) => {
+                let waits_for = status.to_string();
+                if waits_for != said {
+                    talk(Event::Waits { service: job.name().to_owned(), waits_for: waits_for.clone() });
+                    said = waits_for;
+                }
+                None
+            }
+        };
+        if let Some(why) = why {
+            let causes = causes::of(cluster, mirror, job.key()).await;
+            talk(Event::Causes { service: job.name().to_owned(), causes });
+            api.delete(JOB, namespace, job.name(), None).await?;
+            return Err(ReleaseError::Prepare { why });
+        }
+        mirror.changed(TICK).await;
+    }
+}
+
+fn sight(job: &Object, mirror: &Mirror, troubles: &mut Troubles, env: &Env) -> Option<String> {
+    let of_kind = |kind: &str| {
+        let is_about = |object: &&Object| {
+            object.kind() == kind
+                && (object.name().starts_with(job.name())
+                    || object.text("/involvedObject/name").is_some_and(|name| name.starts_with(job.name())))
+        };
+        mirror.objects().iter().filter(is_about).cloned().collect::<Vec<_>>()
+    };
+    let (pods, events) = (of_kind("Pod"), of_kind("Event"));
+    let trouble = troubles.observe(&Sight { owner: Some(job), pods: &pods, events: &events }, env.now());
+    trouble.map(|trouble| trouble.to_string())
+}

@@ -1,0 +1,70 @@
+//! Whether a person wants what a command is about to change on a cluster.
+
+use std::io::{self, BufRead as _, Write as _};
+
+use crate::config::KubernetesSettings;
+use crate::failure::{Exit, Failure};
+use crate::output::Printer;
+
+/// How much a change can hurt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// A scale, a restart, a deploy: asked for where the environment is protected.
+    Moderate,
+    /// What cannot be taken back, or breaks somebody else's work: the environment's name must be typed.
+    Severe,
+}
+
+/// What the command line says about it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Consent {
+    /// Do it in the environment of this name, which a protected one and the severe ask for
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+impl Consent {
+    /// Goes on when `what` may be done to the environment of `settings`.
+    ///
+    /// # Errors
+    /// When nobody may be asked, or somebody was and said no; when another environment was confirmed.
+    pub fn to(
+        &self,
+        what: &str,
+        danger: Danger,
+        settings: &KubernetesSettings,
+        printer: &Printer,
+    ) -> Result<(), Failure> {
+        let name = &settings.environment;
+        if let Some(confirmed) = &self.confirm {
+            return if confirmed == name { Ok(()) } else { Err(other(confirmed, name)) };
+        }
+        if danger == Danger::Moderate && !settings.protected {
+            return Ok(());
+        }
+        self.ask(what, name, printer)
+    }
+
+    fn ask(&self, what: &str, name: &str, printer: &Printer) -> Result<(), Failure> {
+        let hint = format!("say --confirm {name}");
+        if !printer.terminal().is_interactive {
+            let message = format!("{what} needs consent, and there is nobody to ask");
+            return Err(Failure::new(Exit::Declined, "E-CONSENT", message).hint(hint));
+        }
+        printer.talk(&format!("{what}\ntype the environment's name ({name}) to go on: "));
+        io::stderr().flush().ok();
+        let mut typed = String::new();
+        io::stdin().lock().read_line(&mut typed).ok();
+        if typed.trim() == name {
+            return Ok(());
+        }
+        Err(Failure::new(Exit::Declined, "E-CONSENT", "nothing was changed: the name was not typed")
+            .hint(hint))
+    }
+}
+
+fn other(confirmed: &str, name: &str) -> Failure {
+    let message = format!("`{confirmed}` was confirmed, and the environment is `{name}`");
+    Failure::new(Exit::Declined, "E-CONSENT", message)
+        .hint(format!("say -e {confirmed}, or --confirm {name}"))
+}

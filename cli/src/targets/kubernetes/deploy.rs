@@ -1,0 +1,312 @@
+//! A deploy: everybody's objects, the tables, then each service that changed, one release after the other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use platform::vocabulary::Env;
+
+use super::rendering;
+use crate::cluster::apply::{Consent, Did};
+use crate::cluster::applyset::ApplySet;
+use crate::cluster::chart::Chart;
+use crate::cluster::connect::Cluster;
+use crate::cluster::lock::Lock;
+use crate::cluster::mirror::{KINDS, Mirror};
+use crate::cluster::object::{Object, sort};
+use crate::cluster::release::desired::{Desired, ServiceObjects, selector_of};
+use crate::cluster::release::drive::{Cargo, Course, Driver, Ended};
+use crate::cluster::release::shop::ShopState;
+use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
+use crate::cluster::revision::{self, Revision};
+use crate::cluster::rollout::{
+    BlueGreen, Cutover, Gates, Limits, Outcome, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
+};
+use crate::cluster::state::Stored;
+
+/// What a deploy is to do.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// How each service's release goes.
+    pub strategy: Strategy,
+    /// Only these services; none means all that changed.
+    pub only: Vec<String>,
+    /// What may be taken from others.
+    pub consent: Consent,
+    /// The time that pods may take to get ready.
+    pub ready: Duration,
+    /// How many revisions of each service are kept.
+    pub keep: usize,
+    /// `user@host`.
+    pub who: String,
+    /// The run.
+    pub run: String,
+    /// Whether old slots are waited for until they have no pods.
+    pub waits_for_old: bool,
+}
+
+/// What became of a deploy.
+#[derive(Clone, Debug, Default)]
+pub struct Deployed {
+    /// Shared objects that were made or changed.
+    pub applied: usize,
+    /// Objects that were taken away.
+    pub pruned: usize,
+    /// How the release of each service that changed came out.
+    pub services: BTreeMap<String, Ended>,
+    /// The services that were as they should be.
+    pub unchanged: Vec<String>,
+}
+
+impl Wish {
+    /// The strategy with this name and the usual settings; `by_hand` waits for a person before customers reach it.
+    #[must_use]
+    pub fn strategy(
+        word: crate::config::Strategy,
+        overlap_s: u32,
+        keep_warm_s: u32,
+        by_hand: bool,
+    ) -> Strategy {
+        match word {
+            crate::config::Strategy::Rolling => Strategy::Rolling,
+            crate::config::Strategy::BlueGreen => Strategy::BlueGreen(BlueGreen {
+                promote: if by_hand { Promote::Manual } else { Promote::Auto },
+                cutover: Cutover::Overlap { seconds: overlap_s },
+                keep_warm_seconds: keep_warm_s,
+                ..BlueGreen::default()
+            }),
+        }
+    }
+}
+
+/// Hands on what a deploy works with.
+pub struct Deploy<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Time and chance.
+    pub env: &'a Env,
+    /// The lock, which is ours.
+    pub lock: &'a Lock,
+    /// What is to be done.
+    pub wish: &'a Wish,
+    /// Hears what happens.
+    pub talk: Talk<'a>,
+    /// Whether somebody asked to stop.
+    pub is_stopped: &'a dyn Fn() -> bool,
+}
+
+impl Deploy<'_> {
+    /// Brings `desired` onto the cluster.
+    ///
+    /// # Errors
+    /// When something cannot be applied, the tables cannot be brought up to date, or the cluster does not answer. What was
+    /// begun can be gone on with by the same deploy again.
+    pub async fn run(&self, desired: Desired) -> Result<Deployed, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let stored = Stored::<ShopState>::load(api, namespace).await?;
+        let mut set = ApplySet::find(api, namespace).await?;
+        let members = members(&desired);
+        set.widen(api, &members).await?;
+
+        let applied = self.apply_shared(&desired, &stored.value).await?;
+        let mut mirror = Mirror::of(api, namespace, KINDS).await?;
+        let cargo = self.cargo(&desired, &stored.value).await?;
+        let mut deployed = Deployed { applied, ..Deployed::default() };
+        deployed.unchanged =
+            desired.services.keys().filter(|service| !cargo.contains_key(*service)).cloned().collect();
+        if !cargo.is_empty() {
+            prepare::run(self.cluster, &desired, &mut mirror, self.env, self.is_stopped, self.talk).await?;
+        }
+        deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
+        let is_good = deployed
+            .services
+            .values()
+            .all(|end| matches!(end, Ended::Released | Ended::With(Outcome::Released)));
+        if is_good {
+            deployed.pruned = shared::prune(api, namespace, &mut set, &members, self.talk).await?;
+        }
+        Ok(deployed)
+    }
+
+    /// Everybody's objects, and each Service as it selects now: that is for its release to change.
+    async fn apply_shared(&self, desired: &Desired, shop: &ShopState) -> Result<usize, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let mut objects = desired.shared.clone();
+        for (service, rendered) in &desired.services {
+            let live = api.get(("v1", "Service"), namespace, service).await?;
+            let now = live.as_ref().and_then(selector_of);
+            let selector = now.unwrap_or(Selector::Narrow(shop.service(service).live));
+            objects.push(rendered.service(service, selector)?);
+            objects.extend(rendered.preview(service, shop.service(service).live.other()));
+        }
+        sort(&mut objects);
+        let done = shared::apply_all(api, namespace, &objects, self.wish.consent, self.talk).await?;
+        Ok(done.iter().filter(|(_, did)| *did != Did::Nothing).count())
+    }
+
+    /// What each service that changed, or whose release was not brought to its end, is brought out with.
+    async fn cargo(
+        &self,
+        desired: &Desired,
+        shop: &ShopState,
+    ) -> Result<BTreeMap<String, Cargo>, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let revisions = revision::list(api, namespace).await?;
+        let mut cargo = BTreeMap::new();
+        for (service, objects) in &desired.services {
+            let is_wanted = self.wish.only.is_empty() || self.wish.only.contains(service);
+            let state = shop.service(service);
+            // What was begun is brought to its end first, with what it was begun with: both slots may be serving.
+            if let Some(going_on) = state.unfinished().filter(|state| !state.is_released()) {
+                let number = going_on.plan().revision;
+                if let Some(revision) = revision::find(api, namespace, service, number).await? {
+                    let kept = revision::objects(api, namespace, service, number).await?;
+                    let objects = ServiceObjects::of_slots(kept);
+                    cargo.insert(service.clone(), Cargo { revision, objects });
+                    continue;
+                }
+            }
+            if !is_wanted || !self.has_changed(service, objects, state.live, state.revision).await? {
+                continue;
+            }
+            let mine = |revision: &&Revision| revision.service == *service;
+            let newest = revisions.iter().filter(mine).map(|revision| revision.number).max().unwrap_or(0);
+            let strategy = match self.wish.strategy {
+                Strategy::BlueGreen(_) if state.revision.is_some() => "blue-green",
+                _ => "rolling",
+            };
+            let revision = Revision {
+                service: service.clone(),
+                number: newest + 1,
+                status: RevisionStatus::Pending,
+                image: objects.image().to_owned(),
+                strategy: strategy.to_owned(),
+                who: self.wish.who.clone(),
+                run: self.wish.run.clone(),
+                at: self.env.now().to_string(),
+                ended_at: None,
+                reason: None,
+                rollback_of: None,
+            };
+            cargo.insert(service.clone(), Cargo { revision, objects: objects.clone() });
+        }
+        Ok(cargo)
+    }
+
+    /// Whether the live slot is otherwise than `objects` say.
+    async fn has_changed(
+        &self,
+        service: &str,
+        objects: &ServiceObjects,
+        live: Slot,
+        revision: Option<u64>,
+    ) -> Result<bool, ReleaseError> {
+        let Some(revision) = revision else { return Ok(true) };
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let mut wanted: Vec<Object> = objects.of(live, "ConfigMap").cloned().into_iter().collect();
+        wanted.push(objects.deployment(service, live, revision)?);
+        for object in &wanted {
+            let (_, did) = shared::apply_one(api, namespace, object, self.wish.consent, true).await?;
+            if did != Did::Nothing {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Drives the releases: the first ones all at once, since nobody is served yet; later ones in the order in which
+    /// services need each other, and none after one that did not come about.
+    async fn release(
+        &self,
+        desired: &Desired,
+        stored: Stored<ShopState>,
+        cargo: BTreeMap<String, Cargo>,
+        mirror: &mut Mirror,
+    ) -> Result<BTreeMap<String, Ended>, ReleaseError> {
+        let shop = stored.value.clone();
+        let order = rendering::services(Chart::embedded()).unwrap_or_default();
+        let (first, later): (Vec<_>, Vec<_>) = order
+            .into_iter()
+            .filter(|service| cargo.contains_key(service))
+            .partition(|service| shop.service(service).revision.is_none());
+        let mut waves: Vec<Vec<String>> = Vec::new();
+        if !first.is_empty() {
+            waves.push(first);
+        }
+        waves.extend(later.into_iter().map(|service| vec![service]));
+        let plan = |service: &String| self.plan(service, &cargo[service], shop.service(service).revision);
+        let plans: Vec<Vec<Plan>> = waves.iter().map(|wave| wave.iter().map(plan).collect()).collect();
+        let driver = Driver {
+            cluster: self.cluster,
+            env: self.env,
+            lock: self.lock,
+            consent: self.wish.consent,
+            talk: self.talk,
+            is_stopped: self.is_stopped,
+            leaves_early: !self.wish.waits_for_old,
+        };
+        let mut course = Course::new(stored, desired.clone(), cargo);
+        let mut ended = BTreeMap::new();
+        for wave in plans {
+            let names: Vec<String> = wave.iter().map(|plan| plan.service.clone()).collect();
+            let came = driver.drive(&mut course, wave, mirror).await?;
+            let is_good =
+                came.values().all(|end| matches!(end, Ended::Released | Ended::With(Outcome::Released)));
+            ended.extend(came);
+            for service in names {
+                revision::forget(&self.cluster.api, self.cluster.namespace(), &service, self.wish.keep)
+                    .await?;
+            }
+            if !is_good {
+                break;
+            }
+        }
+        Ok(ended)
+    }
+
+    fn plan(&self, service: &str, cargo: &Cargo, previous: Option<u64>) -> Plan {
+        let seconds = u32::try_from(self.wish.ready.as_secs()).unwrap_or(u32::MAX);
+        Plan {
+            service: service.to_owned(),
+            revision: cargo.revision.number,
+            previous,
+            strategy: self.wish.strategy.clone(),
+            replicas: cargo.objects.replicas(),
+            max_unavailable: 0,
+            prepare: false,
+            bake: Gates::none(),
+            limits: Limits { ready_seconds: seconds, ..Limits::default() },
+        }
+    }
+}
+
+/// All objects that are the shop's. Those of idle slots are among them: a release and its undoing need them.
+fn members(desired: &Desired) -> Vec<Object> {
+    let mut all = desired.shared.clone();
+    all.extend(desired.prepare.iter().cloned());
+    for objects in desired.services.values() {
+        all.extend(objects.service.iter().chain(&objects.preview).cloned());
+        all.extend(objects.slots.iter().cloned());
+    }
+    all
+}
+
+/// An event in words, for people.
+#[must_use]
+pub fn told(event: &Event) -> String {
+    match event {
+        Event::Applied { object, did: Did::Created } => format!("made {object}"),
+        Event::Applied { object, .. } => format!("changed {object}"),
+        Event::Pruned { object } => format!("took {object} away"),
+        Event::Phase { service, phase } => format!("{service}: {phase}"),
+        Event::Did { service, action } => format!("{service}: {action}"),
+        Event::Waits { service, waits_for } => format!("{service}: {waits_for}"),
+        Event::RefusedCommand { service, why } => format!("{service}: not done: {why}"),
+        Event::Causes { service, causes } if causes.is_empty() => {
+            format!("{service}: nothing more is known of why")
+        }
+        Event::Causes { service, causes } => {
+            let all: Vec<String> = causes.iter().take(3).map(ToString::to_string).collect();
+            format!("{service}: goes back, since\n{}", all.join("\n"))
+        }
+    }
+}
