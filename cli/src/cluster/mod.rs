@@ -11,3 +11,5 @@
 //! ```
 
 pub mod object;
+pub mod readiness;
+pub mod why;

@@ -179,7 +179,10 @@ mod tests {
     #[test]
     fn an_object_is_named_by_group_kind_and_name() {
         let deployment = object("apps/v1", "Deployment", "order-a");
-        assert_eq!((deployment.key().group.as_str(), deployment.key().to_string().as_str()), ("apps", "Deployment/order-a"));
+        assert_eq!(
+            (deployment.key().group.as_str(), deployment.key().to_string().as_str()),
+            ("apps", "Deployment/order-a")
+        );
         assert_eq!(object("v1", "Service", "order").key().group, "");
         let nameless = Object::new(json!({"apiVersion": "v1", "kind": "Service"})).unwrap_err();
         assert_eq!(nameless.to_string(), "not a Kubernetes object: it has no metadata.name");
