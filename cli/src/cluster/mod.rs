@@ -12,4 +12,5 @@
 
 pub mod object;
 pub mod readiness;
+pub mod rollout;
 pub mod why;
