@@ -20,5 +20,13 @@ pub mod lock;
 pub mod mirror;
 pub mod object;
 pub mod readiness;
+pub mod release;
+pub mod revision;
 pub mod rollout;
+pub mod state;
 pub mod why;
+
+/// Whose the fields are that we apply.
+pub const MANAGER: &str = "shopctl";
+/// The label that says which set an object is a member of.
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";

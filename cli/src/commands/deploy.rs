@@ -10,6 +10,7 @@ use serde_json::json;
 use super::duration::Span;
 use super::lock::{held, myself};
 use crate::cluster::apply::{ApplyError, Consent as Taking};
+use crate::cluster::connect::Cluster;
 use crate::cluster::lock::{self, Lock, Taken, Wish as LockWish};
 use crate::cluster::release::drive::Ended;
 use crate::cluster::release::{Event, ReleaseError};
@@ -94,8 +95,7 @@ async fn deploy(
     )?;
     kubernetes::make_namespace(&cluster).await?;
     let run = context.env.id::<()>().to_string();
-    let who = format!("{}#{}", myself(), &run[..8]);
-    let lock = take_lock(args, &cluster, &who, context).await?;
+    let lock = take_lock("deploy", args.lock_wait.duration(), &cluster, &run, context).await?;
     let stopped = stop_switch(context);
     let outcome = async {
         let desired =
@@ -140,20 +140,20 @@ async fn deploy(
     Ok(report(&outcome?, began.elapsed()))
 }
 
-async fn take_lock(
-    args: &DeployArgs,
-    cluster: &crate::cluster::connect::Cluster,
-    who: &str,
+pub(super) async fn take_lock(
+    command: &str,
+    patience: Duration,
+    cluster: &Cluster,
+    run: &str,
     context: &Context<'_>,
 ) -> anyhow::Result<Lock> {
     let wish = LockWish {
-        who: who.to_owned(),
-        command: "deploy".to_owned(),
+        who: format!("{}#{}", myself(), &run[..8]),
+        command: command.to_owned(),
         message: String::new(),
         is_manual: false,
     };
-    let taken =
-        lock::take(&cluster.api, cluster.namespace(), &wish, args.lock_wait.duration(), &context.env).await;
+    let taken = lock::take(&cluster.api, cluster.namespace(), &wish, patience, &context.env).await;
     match taken.map_err(|error| cluster.refused(error, "take the deploy lock"))? {
         Taken::Ours(lock) => Ok(lock),
         Taken::Held(holder) => Err(held(&holder).into()),
@@ -161,7 +161,7 @@ async fn take_lock(
 }
 
 /// Counts signals: the first lets the step that is under way end, the second ends the process at once.
-fn stop_switch(context: &Context<'_>) -> std::sync::Arc<AtomicU8> {
+pub(super) fn stop_switch(context: &Context<'_>) -> std::sync::Arc<AtomicU8> {
     let count = std::sync::Arc::new(AtomicU8::new(0));
     let counted = std::sync::Arc::clone(&count);
     let is_talkative = context.printer.is_talkative();
@@ -180,7 +180,7 @@ fn stop_switch(context: &Context<'_>) -> std::sync::Arc<AtomicU8> {
     count
 }
 
-fn say(event: &Event, context: &Context<'_>) {
+pub(super) fn say(event: &Event, context: &Context<'_>) {
     if context.printer.format() == Format::Ndjson {
         let told = serde_json::to_value(event).unwrap_or_default();
         // A reader that went away is noticed when the result is printed.
@@ -190,7 +190,7 @@ fn say(event: &Event, context: &Context<'_>) {
     }
 }
 
-fn failed(error: ReleaseError) -> anyhow::Error {
+pub(super) fn failed(error: ReleaseError) -> anyhow::Error {
     let message = error.to_string();
     let (exit, code, hint) = match &error {
         ReleaseError::Apply(ApplyError::Contested { .. }) => (
@@ -219,7 +219,7 @@ fn failed(error: ReleaseError) -> anyhow::Error {
     Failure::new(exit, code, message).hint(hint).because(error).into()
 }
 
-fn report(deployed: &Deployed, took: Duration) -> Report {
+pub(super) fn report(deployed: &Deployed, took: Duration) -> Report {
     let mut facts = Vec::new();
     let mut exit = Exit::Ok;
     let mut rows = Vec::new();

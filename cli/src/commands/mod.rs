@@ -14,6 +14,7 @@ mod doctor;
 mod down;
 mod duration;
 mod help;
+mod history;
 mod image;
 mod load;
 mod lock;
@@ -22,6 +23,8 @@ mod man;
 mod open;
 mod piece;
 mod place;
+mod rollback;
+mod rollout;
 mod saga;
 mod status;
 mod up;
@@ -49,6 +52,13 @@ pub enum Command {
     Open(open::OpenArgs),
     /// Bring the shop onto its cluster, or what changed of it
     Deploy(Box<deploy::DeployArgs>),
+    /// See and steer the releases that go on
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
+    /// Bring an earlier revision of a service back
+    Rollback(rollback::RollbackArgs),
+    /// Show what was rolled out, and what became of it
+    History(history::HistoryArgs),
     /// See and run the work behind the orders
     #[command(subcommand)]
     Saga(saga::SagaCommand),
@@ -107,6 +117,9 @@ impl Command {
             Self::Logs(_) => "logs".into(),
             Self::Open(_) => "open".into(),
             Self::Deploy(_) => "deploy".into(),
+            Self::Rollout(command) => format!("rollout {}", command.word()),
+            Self::Rollback(_) => "rollback".into(),
+            Self::History(_) => "history".into(),
             Self::Saga(command) => format!("saga {}", command.word()),
             Self::Dlq(command) => format!("dlq {}", command.word()),
             Self::Breaker(command) => format!("breaker {}", command.word()),
@@ -142,6 +155,9 @@ impl Command {
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Deploy(args) => deploy::run(&args, context)?,
+            Self::Rollout(command) => rollout::run(&command, context)?,
+            Self::Rollback(args) => rollback::run(&args, context)?,
+            Self::History(args) => history::run(&args, context)?,
             Self::Saga(command) => saga::run(command, context)?,
             Self::Dlq(command) => dlq::run(command, context)?,
             Self::Breaker(command) => breaker::run(command, context)?,

@@ -99,7 +99,8 @@ impl Chart {
     /// When a file cannot be read, or is not what a chart has there.
     pub fn read(folder: &Path) -> Result<Self, ChartError> {
         let mut files = BTreeMap::new();
-        for name in [CHART_FILE, DEFAULTS_FILE, SCHEMA_FILE] {
+        files.insert(CHART_FILE.to_owned(), text(&folder.join(CHART_FILE))?);
+        for name in [DEFAULTS_FILE, SCHEMA_FILE] {
             let path = folder.join(name);
             if path.exists() {
                 files.insert(name.to_owned(), text(&path)?);

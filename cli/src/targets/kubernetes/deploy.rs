@@ -15,7 +15,7 @@ use crate::cluster::mirror::{KINDS, Mirror};
 use crate::cluster::object::{Object, sort};
 use crate::cluster::release::desired::{Desired, ServiceObjects, selector_of};
 use crate::cluster::release::drive::{Cargo, Course, Driver, Ended};
-use crate::cluster::release::shop::ShopState;
+use crate::cluster::release::shop::{ServiceState, ShopState};
 use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
 use crate::cluster::revision::{self, Revision};
 use crate::cluster::rollout::{
@@ -127,6 +127,71 @@ impl Deploy<'_> {
         Ok(deployed)
     }
 
+    /// Brings revision `to` of `service` back, as a new revision; absent means the newest good one before the one that is
+    /// live. Answers which it is, none when there is none.
+    ///
+    /// # Errors
+    /// As for [`Deploy::run`].
+    pub async fn roll_back(
+        &self,
+        desired: &Desired,
+        service: &str,
+        to: Option<u64>,
+    ) -> Result<Option<(u64, Deployed)>, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let stored = Stored::<ShopState>::load(api, namespace).await?;
+        let live = stored.value.service(service).revision;
+        let mut all = revision::list(api, namespace).await?;
+        all.retain(|revision| revision.service == service);
+        let Some(target) = target(&all, live, to) else { return Ok(None) };
+        let newest = all.last().map_or(0, |revision| revision.number);
+        let revision = Revision {
+            number: newest + 1,
+            status: RevisionStatus::Pending,
+            who: self.wish.who.clone(),
+            run: self.wish.run.clone(),
+            at: self.env.now().to_string(),
+            ended_at: None,
+            reason: None,
+            rollback_of: Some(target.number),
+            ..target.clone()
+        };
+        let objects =
+            ServiceObjects::of_slots(revision::objects(api, namespace, service, target.number).await?);
+        let cargo = BTreeMap::from([(service.to_owned(), Cargo { revision, objects })]);
+        let mut mirror = Mirror::of(api, namespace, KINDS).await?;
+        let services = self.release(desired, stored, cargo, &mut mirror).await?;
+        Ok(Some((target.number, Deployed { services, ..Deployed::default() })))
+    }
+
+    /// Goes on with the releases that were begun and not brought to their end.
+    ///
+    /// # Errors
+    /// As for [`Deploy::run`].
+    pub async fn go_on(&self, desired: &Desired) -> Result<Deployed, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let stored = Stored::<ShopState>::load(api, namespace).await?;
+        let mut cargo = BTreeMap::new();
+        for (service, state) in &stored.value.services {
+            if let Some(going_on) = self.going_on(service, state).await? {
+                cargo.insert(service.clone(), going_on);
+            }
+        }
+        let mut mirror = Mirror::of(api, namespace, KINDS).await?;
+        let services = self.release(desired, stored, cargo, &mut mirror).await?;
+        Ok(Deployed { services, ..Deployed::default() })
+    }
+
+    /// What a release that was begun was begun with.
+    async fn going_on(&self, service: &str, state: &ServiceState) -> Result<Option<Cargo>, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let Some(going_on) = state.unfinished() else { return Ok(None) };
+        let number = going_on.plan().revision;
+        let Some(revision) = revision::find(api, namespace, service, number).await? else { return Ok(None) };
+        let objects = ServiceObjects::of_slots(revision::objects(api, namespace, service, number).await?);
+        Ok(Some(Cargo { revision, objects }))
+    }
+
     /// Everybody's objects, and each Service as it selects now: that is for its release to change.
     async fn apply_shared(&self, desired: &Desired, shop: &ShopState) -> Result<usize, ReleaseError> {
         let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
@@ -156,14 +221,10 @@ impl Deploy<'_> {
             let is_wanted = self.wish.only.is_empty() || self.wish.only.contains(service);
             let state = shop.service(service);
             // What was begun is brought to its end first, with what it was begun with: both slots may be serving.
-            if let Some(going_on) = state.unfinished().filter(|state| !state.is_released()) {
-                let number = going_on.plan().revision;
-                if let Some(revision) = revision::find(api, namespace, service, number).await? {
-                    let kept = revision::objects(api, namespace, service, number).await?;
-                    let objects = ServiceObjects::of_slots(kept);
-                    cargo.insert(service.clone(), Cargo { revision, objects });
-                    continue;
-                }
+            let is_begun = state.unfinished().is_some_and(|state| !state.is_released());
+            if is_begun && let Some(going_on) = self.going_on(service, &state).await? {
+                cargo.insert(service.clone(), going_on);
+                continue;
             }
             if !is_wanted || !self.has_changed(service, objects, state.live, state.revision).await? {
                 continue;
@@ -279,6 +340,19 @@ impl Deploy<'_> {
     }
 }
 
+/// The revision to go back to: the one that is asked for, or the newest that was good before the one that is live.
+fn target(all: &[Revision], live: Option<u64>, to: Option<u64>) -> Option<&Revision> {
+    let was_good = |revision: &&Revision| {
+        matches!(revision.status, RevisionStatus::Deployed | RevisionStatus::Superseded)
+    };
+    match to {
+        Some(number) => all.iter().find(|revision| revision.number == number),
+        None => {
+            all.iter().rev().filter(was_good).find(|revision| live.is_none_or(|live| revision.number < live))
+        }
+    }
+}
+
 /// All objects that are the shop's. Those of idle slots are among them: a release and its undoing need them.
 fn members(desired: &Desired) -> Vec<Object> {
     let mut all = desired.shared.clone();
@@ -308,5 +382,38 @@ pub fn told(event: &Event) -> String {
             let all: Vec<String> = causes.iter().take(3).map(ToString::to_string).collect();
             format!("{service}: goes back, since\n{}", all.join("\n"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision(number: u64, status: RevisionStatus) -> Revision {
+        Revision {
+            service: "order".into(),
+            number,
+            status,
+            image: String::new(),
+            strategy: String::new(),
+            who: String::new(),
+            run: String::new(),
+            at: String::new(),
+            ended_at: None,
+            reason: None,
+            rollback_of: None,
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_the_newest_that_was_good_before_what_is_live() {
+        use RevisionStatus::{Deployed, Failed, Superseded};
+        let all =
+            [revision(1, Superseded), revision(2, Superseded), revision(3, Failed), revision(4, Deployed)];
+        let number = |to| target(&all, Some(4), to).map(|revision| revision.number);
+        assert_eq!(number(None), Some(2));
+        assert_eq!(number(Some(1)), Some(1));
+        assert_eq!(number(Some(9)), None);
+        assert_eq!(target(&all[..1], Some(1), None), None);
     }
 }

@@ -275,3 +275,77 @@ impl Frame<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The text of `main`, with a dot of `{"map": {"a": 1}, "text": "x"}`.
+    fn rendered(main: &str, helpers: &str) -> Result<String, String> {
+        let mut templates = Templates::default();
+        templates.add("helpers", helpers).unwrap();
+        templates.add("main", main).unwrap();
+        let outside = Outside { lookup: &|_, _, _, _| Ok(serde_json::Value::Null), random: &|| 0 };
+        let dot = Value::from(&json!({"map": {"a": 1}, "text": "x"}));
+        Evaluation::new(&templates, &outside).run("main", &dot).map_err(|trouble| match trouble {
+            Trouble::Within(error) => error.to_string(),
+            other => format!("{other:?}"),
+        })
+    }
+
+    fn error(main: &str) -> String {
+        rendered(main, "").unwrap_err()
+    }
+
+    #[test]
+    fn what_fails_is_told_with_the_way_that_led_there() {
+        let helpers = "{{ define \"outer\" }}\n{{ include \"inner\" . }}{{ end }}{{ define \"inner\" }}\n\n{{ fail \"no\" }}{{ end }}";
+        assert_eq!(
+            rendered("\n\n\n{{ include \"outer\" . }}", helpers).unwrap_err(),
+            "helpers:4: no, included by helpers:2, included by main:4"
+        );
+        assert_eq!(error("\n{{ include \"nowhere\" . }}"), "main:2: there is no template `nowhere`");
+    }
+
+    #[test]
+    fn a_circle_of_includes_ends() {
+        let told = rendered("{{ include \"a\" . }}", "{{ define \"a\" }}{{ include \"a\" . }}{{ end }}")
+            .unwrap_err();
+        assert!(
+            told.starts_with("helpers:1: `a` includes itself without end, included by helpers:1"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_path_is_told_and_a_missing_end_is_nothing() {
+        assert_eq!(
+            rendered("{{ .map.b }}|{{ $x := .map.b }}{{ $x.c.d }}", "").unwrap(),
+            "<no value>|<no value>"
+        );
+        assert_eq!(error("{{ .map.b.c }}"), "main:1: `.map.b` is nothing and has no `c`");
+        assert_eq!(error("{{ .text.b }}"), "main:1: `.text` is a text and has no `b`");
+        assert_eq!(
+            error("{{ range .text }}{{ end }}"),
+            "main:1: a range goes over a list or a map, not a text"
+        );
+        assert_eq!(error("{{ .text 1 }}"), "main:1: what is given arguments is no function");
+        assert_eq!(error("{{ 1 | .text }}"), "main:1: what is given arguments is no function");
+        assert_eq!(error("{{ trunc 1 }}"), "main:1: `trunc` cannot be given 1 arguments");
+    }
+
+    #[test]
+    fn a_template_sees_nothing_of_who_includes_it() {
+        let helpers = "{{ define \"a\" }}{{ $ }}{{ . }}{{ $x := 2 }}{{ $x }}{{ end }}";
+        assert_eq!(rendered("{{ $x := 1 }}{{ include \"a\" \"d\" }}{{ $x }}", helpers).unwrap(), "dd21");
+    }
+
+    #[test]
+    fn a_loop_may_assign_to_what_is_outside() {
+        let main = "{{ $x := 0 }}{{ $k := 0 }}{{ range $k, $x = list 5 6 }}{{ end }}{{ $k }}{{ $x }}";
+        assert_eq!(rendered(main, "").unwrap(), "16");
+        assert_eq!(rendered("{{ range $i, $v := list }}x{{ else }}none{{ end }}", "").unwrap(), "none");
+    }
+}

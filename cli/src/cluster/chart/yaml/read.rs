@@ -301,7 +301,7 @@ mod tests {
             let name = format!("*a{}", level - 1);
             text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![name; 9].join(", ")));
         }
-        assert_eq!(error(&text), "7:5: it is too much");
+        assert_eq!(error(&text), "7:10: it is too much");
         assert_eq!(error(&format!("{}{}", "[".repeat(101), "]".repeat(101))), "1:101: it is too deep");
         assert_eq!(error("a: &a [*a]\n"), "1:8: an alias within what it names");
     }
