@@ -148,7 +148,7 @@ pub(super) async fn take_lock(
     context: &Context<'_>,
 ) -> anyhow::Result<Lock> {
     let wish = LockWish {
-        who: format!("{}#{}", myself(), &run[..8]),
+        who: format!("{}#{run}", myself()),
         command: command.to_owned(),
         message: String::new(),
         is_manual: false,

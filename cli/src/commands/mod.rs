@@ -9,6 +9,7 @@ mod claims;
 mod completion;
 mod config;
 mod deploy;
+mod diff;
 mod dlq;
 mod doctor;
 mod down;
@@ -31,6 +32,7 @@ mod up;
 pub(crate) mod verify;
 mod version;
 mod walkthrough;
+mod why;
 
 use clap::Subcommand;
 
@@ -52,6 +54,10 @@ pub enum Command {
     Open(open::OpenArgs),
     /// Bring the shop onto its cluster, or what changed of it
     Deploy(Box<deploy::DeployArgs>),
+    /// Show what a deploy would change, field by field
+    Diff(diff::DiffArgs),
+    /// Show what keeps a service on a cluster from being well
+    Why(why::WhyArgs),
     /// See and steer the releases that go on
     #[command(subcommand)]
     Rollout(rollout::RolloutCommand),
@@ -117,6 +123,8 @@ impl Command {
             Self::Logs(_) => "logs".into(),
             Self::Open(_) => "open".into(),
             Self::Deploy(_) => "deploy".into(),
+            Self::Diff(_) => "diff".into(),
+            Self::Why(_) => "why".into(),
             Self::Rollout(command) => format!("rollout {}", command.word()),
             Self::Rollback(_) => "rollback".into(),
             Self::History(_) => "history".into(),
@@ -155,6 +163,8 @@ impl Command {
             Self::Down(args) => down::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Deploy(args) => deploy::run(&args, context)?,
+            Self::Diff(args) => diff::run(&args, context)?,
+            Self::Why(args) => why::run(&args, context)?,
             Self::Rollout(command) => rollout::run(&command, context)?,
             Self::Rollback(args) => rollback::run(&args, context)?,
             Self::History(args) => history::run(&args, context)?,

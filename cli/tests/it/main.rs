@@ -2,6 +2,7 @@
 
 mod architecture;
 mod claims;
+mod cluster;
 mod contract;
 mod errors;
 mod exit_codes;

@@ -21,7 +21,7 @@ use crate::cluster::mirror::Mirror;
 use crate::cluster::object::{Key, Object};
 use crate::cluster::revision::{self, Revision};
 use crate::cluster::rollout::{
-    Action, Next, Outcome, Phase, Plan, RevisionStatus, Selector, Slot, State, step,
+    Action, Next, Outcome, Phase, Plan, RevisionStatus, Selector, Slot, State, Step, step,
 };
 use crate::cluster::state::Stored;
 
@@ -196,7 +196,7 @@ impl Driver<'_> {
                 causes::of(self.cluster, mirror, &deployment_key(namespace, service, state.new_slot())).await;
             (self.talk)(Event::Causes { service: service.to_owned(), causes });
         }
-        self.tell(course, service, &step.state, &step.next);
+        self.tell(course, service, &step);
         if step.state != state {
             let kept = course.stored.value.service_mut(service);
             kept.live = step.state.live();
@@ -224,12 +224,13 @@ impl Driver<'_> {
         Ok((!step.actions.is_empty(), end))
     }
 
-    fn tell(&self, course: &mut Course, service: &str, state: &State, next: &Next) {
-        let phase = state.phase().name().to_owned();
-        let waits_for = match next {
-            Next::Look { waits_for, .. } => waits_for.clone(),
+    /// Tells of another phase, and of what is waited for: what is done now is told when it is done.
+    fn tell(&self, course: &mut Course, service: &str, step: &Step) {
+        let phase = step.state.phase().name().to_owned();
+        let waits_for = match &step.next {
+            Next::Look { waits_for, .. } if step.actions.is_empty() => waits_for.clone(),
             Next::Stuck { reason } => reason.clone(),
-            Next::Ended(_) => String::new(),
+            Next::Look { .. } | Next::Ended(_) => String::new(),
         };
         let said = course.said.entry(service.to_owned()).or_default();
         if said.0 != phase {
@@ -254,7 +255,10 @@ impl Driver<'_> {
             Action::RunPrepareJob { .. } => Ok(()),
             Action::ApplySlot { slot, revision, replicas } => {
                 let objects = self.objects(course, service, *revision).await?;
-                let generation = self.apply_slot(service, &objects, *slot, *revision, *replicas).await?;
+                let is_idle = course.stored.value.service(service).live != *slot;
+                let preview = objects.preview(service, *slot).filter(|_| is_idle);
+                let generation =
+                    self.apply_slot(service, &objects, preview, *slot, *revision, *replicas).await?;
                 let memory = course.memories.entry(service.to_owned()).or_default();
                 *memory.generations.of_mut(*slot) = generation;
                 Ok(())
@@ -328,12 +332,13 @@ impl Driver<'_> {
         &self,
         service: &str,
         objects: &ServiceObjects,
+        preview: Option<Object>,
         slot: Slot,
         revision: u64,
         replicas: Option<u32>,
     ) -> Result<Option<i64>, ReleaseError> {
         let mut wanted: Vec<Object> = objects.of(slot, "ConfigMap").cloned().into_iter().collect();
-        wanted.extend(objects.preview(service, slot).filter(|_| replicas.is_some()));
+        wanted.extend(preview);
         wanted.push(objects.deployment(service, slot, revision)?);
         let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
         let applied = shared::apply_all(api, namespace, &wanted, self.consent, self.talk).await?;

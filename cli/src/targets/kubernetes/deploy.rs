@@ -195,7 +195,9 @@ impl Deploy<'_> {
     /// Everybody's objects, and each Service as it selects now: that is for its release to change.
     async fn apply_shared(&self, desired: &Desired, shop: &ShopState) -> Result<usize, ReleaseError> {
         let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
-        let mut objects = desired.shared.clone();
+        // What is everybody's stays as it is when only some services are to be brought out.
+        let is_whole = self.wish.only.is_empty() || shop.services.is_empty();
+        let mut objects = if is_whole { desired.shared.clone() } else { Vec::new() };
         for (service, rendered) in &desired.services {
             let live = api.get(("v1", "Service"), namespace, service).await?;
             let now = live.as_ref().and_then(selector_of);

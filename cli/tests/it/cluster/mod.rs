@@ -1,0 +1,5 @@
+//! A shop on Kubernetes: what is refused without one, and a shop on a real one.
+
+mod real;
+mod refused;
+mod world;
