@@ -10,4 +10,5 @@
 //! rollout    one release after the other, without a moment in which nobody serves
 //! ```
 
+pub mod chart;
 pub mod object;
