@@ -11,8 +11,11 @@
 //!
 //! # What is not here
 //! Charts within charts, library charts, `.Files`, post-renderers, and every function that the product's chart does not
-//! use: another chart may be refused. None is rendered in another way than helm renders it, but for this: helm drops what
-//! YAML cannot say and takes the last of two equal keys in a values file, and both are refused here.
+//! use: another chart may be refused.
+//!
+//! What is rendered is rendered as helm does it, but for this. Helm drops a value that YAML cannot say, and takes the last
+//! of two equal keys in a values file; both are refused here. And where a template puts a value without quotes, it is
+//! YAML 1.2 that says where the value ends: a few that helm cannot read, as `{cidr: ::/0}`, can be read here.
 
 mod package;
 mod render;

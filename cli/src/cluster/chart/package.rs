@@ -12,7 +12,7 @@ use super::schema::Schema;
 use super::template::{TemplateError, Templates};
 use super::value::Value;
 use super::values::Overrides;
-use super::yaml::{self, Document, Twice};
+use super::yaml::{self, Document};
 
 /// The files of the product's own chart.
 #[derive(Embed)]
@@ -218,7 +218,7 @@ impl Facts {
 
 /// A YAML file of the chart that holds a map.
 fn document(file: &str, text: &str) -> Result<Document, ChartError> {
-    let mut document = yaml::read(text, Twice::Refuse).map_err(|error| ChartError::Invalid {
+    let mut document = yaml::settings(text).map_err(|error| ChartError::Invalid {
         file: file.to_owned(),
         line: Some(error.place.line),
         message: error.to_string(),

@@ -6,7 +6,7 @@ use super::package::{Chart, Facts};
 use super::template::{Evaluation, NO_VALUE, TemplateError, Trouble};
 use super::value::Value;
 use super::values::Values;
-use super::yaml::{self, Twice};
+use super::yaml;
 use crate::cluster::object::{self, NoObject, Object};
 
 /// What the release is.
@@ -215,16 +215,16 @@ fn dot(facts: &Facts, values: &Values, release: &Release, cluster: &Cluster, fil
 /// Puts the objects in `text` where they belong.
 fn sort_in(rendered: &mut Rendered, file: &str, text: &str) -> Result<(), RenderError> {
     for (above, document) in documents(text) {
-        let read = yaml::read(&document, Twice::LastHolds).map_err(|error| RenderError::Yaml {
+        let read = yaml::made(&document).map_err(|error| RenderError::Yaml {
             file: file.to_owned(),
             line: above + error.place.line,
             text: document.lines().nth(error.place.line - 1).unwrap_or_default().to_owned(),
             message: error.to_string(),
         })?;
-        if !read.value.is_something() {
+        if !read.is_something() {
             continue;
         }
-        let object = Object::new(read.value.to_json()).map_err(|source| RenderError::Object {
+        let object = Object::new(read.to_json()).map_err(|source| RenderError::Object {
             file: file.to_owned(),
             line: above + 1 + document.lines().take_while(|line| line.trim().is_empty()).count(),
             source,
@@ -342,58 +342,5 @@ mod tests {
             chain,
             ["shop/templates/secrets.yaml:9: could not look up Secret ns/shop-secrets", "connection refused"]
         );
-    }
-}
-
-#[cfg(test)]
-mod measure {
-    use super::*;
-    #[test]
-    #[ignore]
-    fn speed() {
-        let start = std::time::Instant::now();
-        let chart = Chart::embedded();
-        println!("chart {:?}", start.elapsed());
-        let outside = Outside { lookup: &|_, _, _, _| Ok(serde_json::Value::Null), random: &|| 7 };
-        let cluster = Cluster::new("1.34.0", Vec::new()).unwrap();
-        for file in ["values-dev.yaml", "values-prod.yaml"] {
-            let (mut v, mut r) = (Vec::new(), Vec::new());
-            for _ in 0..50 {
-                let start = std::time::Instant::now();
-                let values = chart.values().file(file).unwrap().merged().unwrap();
-                v.push(start.elapsed());
-                let start = std::time::Instant::now();
-                let out =
-                    render(chart, &values, &Release::first("shop", "shop"), &cluster, &outside).unwrap();
-                r.push(start.elapsed());
-                assert!(out.objects.len() > 20);
-            }
-            v.sort();
-            r.sort();
-            println!(
-                "{file}: values median {:?} least {:?}, render median {:?} least {:?}",
-                v[25], v[0], r[25], r[0]
-            );
-            let values = chart.values().file(file).unwrap().merged().unwrap();
-            let evaluation = Evaluation::new(chart.templates(), &outside);
-            let start = std::time::Instant::now();
-            let mut texts = Vec::new();
-            for name in chart.rendered() {
-                texts.push(
-                    evaluation
-                        .run(
-                            name,
-                            &dot(chart.facts(), &values, &Release::first("shop", "shop"), &cluster, name),
-                        )
-                        .map_err(failed)
-                        .unwrap(),
-                );
-            }
-            println!(
-                "templates alone {:?}, bytes {}",
-                start.elapsed(),
-                texts.iter().map(String::len).sum::<usize>()
-            );
-        }
     }
 }

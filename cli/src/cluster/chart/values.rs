@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::package::Chart;
 use super::sets;
 use super::value::{Members, Value};
-use super::yaml::{self, Twice};
+use super::yaml;
 
 /// Values that fit a chart.
 #[derive(Clone, Debug)]
@@ -145,7 +145,7 @@ impl<'c> Overrides<'c> {
     /// # Errors
     /// When it is no YAML with a map in it.
     pub fn text(self, file: &str, text: &str) -> Result<Self, ValuesError> {
-        let document = yaml::read(text, Twice::Refuse).map_err(|error| ValuesError::Yaml {
+        let document = yaml::settings(text).map_err(|error| ValuesError::Yaml {
             file: file.to_owned(),
             line: error.place.line,
             column: error.place.column,

@@ -9,12 +9,12 @@
 //! ```
 //!
 //! # Why an engine of our own
-//! `gtmpl-ng` speaks the language, and was tried first. Its functions are bare `fn` pointers: `include`, `lookup` and
-//! `randAlphaNum` would have to find their templates, cluster and randomness in thread-locals. Its values are owned
-//! trees, so that each `dict "root" $`, of which a rendering has some hundreds, copies all values of the chart. And its
-//! own set of helm's functions, which brings certificates, password hashes and a YAML writer of another style, would be
-//! left out anyway, since a checksum over included text must be that of helm to the letter. What was left of it is a
-//! lexer and a parser.
+//! `gtmpl-ng` speaks the language, and its source was read before this was written. Its functions are bare `fn`
+//! pointers: `include`, `lookup` and `randAlphaNum` would have to find their templates, cluster and randomness in
+//! thread-locals. Its values are owned trees, so that each `dict "root" $`, of which a rendering has some hundreds, copies
+//! all values of the chart. And its own set of helm's functions, which brings certificates, password hashes and a YAML
+//! writer of another style, would be left out anyway, since a checksum over included text must be that of helm to the
+//! letter. What was left of it is a lexer and a parser.
 //!
 //! It would be taken if its functions were closures and its values shared. What this engine does not know is refused
 //! when the chart is read, by name and line: `template`, `block`, `break`, `continue`, `tpl`, and every function that

@@ -11,5 +11,5 @@ mod read;
 mod scalar;
 mod write;
 
-pub(super) use read::{Document, Twice, read};
+pub(super) use read::{Document, made, settings};
 pub(super) use write::written;

@@ -26,15 +26,6 @@ pub(in crate::cluster::chart) struct Place {
     pub(in crate::cluster::chart) column: usize,
 }
 
-/// What to do with a key that a map has twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster::chart) enum Twice {
-    /// It is a slip of whoever wrote the file.
-    Refuse,
-    /// The last one holds, as with helm.
-    LastHolds,
-}
-
 /// Why a text is no YAML, or not what Kubernetes takes for it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -51,32 +42,23 @@ impl From<ScanError> for ReadError {
     }
 }
 
-/// The one document in `text`; one without content is nothing.
+/// The one document in the text of a settings file, with the lines of its keys. A key that a map has twice is a slip of
+/// whoever wrote it, and refused.
+///
+/// # Errors
+/// When it is no YAML, has a second document, or a key that is there twice, or is a list or a map.
+pub(in crate::cluster::chart) fn settings(text: &str) -> Result<Document, ReadError> {
+    let mut reader = Reader { lines: Some(Lines::default()), ..Reader::of(text)? };
+    Ok(Document { value: reader.document()?, lines: reader.lines.unwrap_or_default().found })
+}
+
+/// The one document in a text that a template made; one without content is nothing. Of a key that a map has twice the
+/// last one holds.
 ///
 /// # Errors
 /// When it is no YAML, has a second document, or a key that is a list or a map.
-pub(in crate::cluster::chart) fn read(text: &str, twice: Twice) -> Result<Document, ReadError> {
-    check_letters(text)?;
-    let mut reader = Reader {
-        events: Parser::new_from_str(text),
-        anchors: BTreeMap::new(),
-        lines: BTreeMap::new(),
-        path: String::new(),
-        twice,
-        depth: 0,
-        size: 0,
-    };
-    let mut value = None;
-    loop {
-        let (event, span) = reader.next()?;
-        match event {
-            Event::StreamEnd => break,
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            _ if value.is_some() => return Err(refused(span, "a second document in one file")),
-            event => value = Some(reader.node(event, span)?),
-        }
-    }
-    Ok(Document { value: value.unwrap_or_default(), lines: reader.lines })
+pub(in crate::cluster::chart) fn made(text: &str) -> Result<Value, ReadError> {
+    Reader::of(text)?.document()
 }
 
 /// A control character is to be escaped, wherever it stands.
@@ -101,13 +83,18 @@ struct Reader<'t> {
     events: Parser<'t, saphyr_parser::StrInput<'t>>,
     /// What is named, and of how many nodes it is.
     anchors: BTreeMap<usize, (Value, usize)>,
-    lines: BTreeMap<String, usize>,
-    /// Where the reader is, as a JSON pointer.
-    path: String,
-    twice: Twice,
+    /// Where keys are, when that is asked for.
+    lines: Option<Lines>,
     depth: usize,
     /// The nodes so far, those of an alias counted each time.
     size: usize,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// Where the reader is, as a JSON pointer.
+    path: String,
+    found: BTreeMap<String, usize>,
 }
 
 /// Nobody's settings are so deep.
@@ -116,6 +103,43 @@ const DEPTH_MAX: usize = 100;
 const SIZE_MAX: usize = 1_000_000;
 
 impl<'t> Reader<'t> {
+    fn of(text: &'t str) -> Result<Self, ReadError> {
+        check_letters(text)?;
+        let events = Parser::new_from_str(text);
+        Ok(Self { events, anchors: BTreeMap::new(), lines: None, depth: 0, size: 0 })
+    }
+
+    fn document(&mut self) -> Result<Value, ReadError> {
+        let mut value = None;
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(value.unwrap_or_default()),
+                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
+                _ if value.is_some() => return Err(refused(span, "a second document in one file")),
+                event => value = Some(self.node(event, span)?),
+            }
+        }
+    }
+
+    /// Notes that the reader goes to the member `name` of where it is.
+    fn enter(&mut self, name: &str, span: Span) -> Result<(), ReadError> {
+        let Some(lines) = &mut self.lines else { return Ok(()) };
+        lines.path.push('/');
+        lines.path.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        match lines.found.insert(lines.path.clone(), span.start.line()) {
+            None => Ok(()),
+            Some(before) => Err(refused(span, &format!("`{name}` is in line {before} already"))),
+        }
+    }
+
+    /// Notes that it comes back.
+    fn leave(&mut self) {
+        if let Some(lines) = &mut self.lines {
+            lines.path.truncate(lines.path.rfind('/').unwrap_or_default());
+        }
+    }
+
     fn next(&mut self) -> Result<(Event<'t>, Span), ReadError> {
         match self.events.next() {
             Some(event) => Ok(event?),
@@ -154,49 +178,38 @@ impl<'t> Reader<'t> {
 
     fn list(&mut self) -> Result<Value, ReadError> {
         let mut items = Vec::new();
-        let outside = self.path.len();
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
                 return Ok(Value::list(items));
             }
-            self.path.push_str(&format!("/{}", items.len()));
-            self.lines.insert(self.path.clone(), span.start.line());
+            self.enter(&items.len().to_string(), span)?;
             items.push(self.node(event, span)?);
-            self.path.truncate(outside);
+            self.leave();
         }
     }
 
     fn map(&mut self) -> Result<Value, ReadError> {
         let mut members = Members::new();
         let mut merged = Members::new();
-        let outside = self.path.len();
         loop {
             let (event, span) = self.next()?;
             if event == Event::MappingEnd {
-                break;
+                merged.extend(members);
+                return Ok(Value::Map(Arc::new(merged)));
             }
             let key = key(&event, span)?;
-            self.path.push('/');
-            self.path.push_str(&key.as_deref().unwrap_or("<<").replace('~', "~0").replace('/', "~1"));
-            if let Some(key) = &key {
-                let before = self.lines.insert(self.path.clone(), span.start.line());
-                if let (Some(before), Twice::Refuse) = (before, self.twice) {
-                    return Err(refused(span, &format!("`{key}` is in line {before} already")));
-                }
-            }
+            self.enter(key.as_deref().unwrap_or("<<"), span)?;
             let (event, value_span) = self.next()?;
             let value = self.node(event, value_span)?;
+            self.leave();
             match key {
                 Some(key) => {
                     members.insert(key, value);
                 }
                 None => merge(&mut merged, &value, span)?,
             }
-            self.path.truncate(outside);
         }
-        merged.extend(members);
-        Ok(Value::Map(Arc::new(merged)))
     }
 }
 
@@ -266,11 +279,11 @@ mod tests {
     use super::*;
 
     fn value(text: &str) -> serde_json::Value {
-        read(text, Twice::Refuse).unwrap().value.to_json()
+        settings(text).unwrap().value.to_json()
     }
 
     fn error(text: &str) -> String {
-        let error = read(text, Twice::Refuse).unwrap_err();
+        let error = settings(text).unwrap_err();
         format!("{}:{}: {error}", error.place.line, error.place.column)
     }
 
@@ -308,7 +321,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_line() {
-        let document = read("a: 1\nb:\n  - c/d: 2\n\n  - x\n", Twice::Refuse).unwrap();
+        let document = settings("a: 1\nb:\n  - c/d: 2\n\n  - x\n").unwrap();
         let lines: Vec<(&str, usize)> =
             document.lines.iter().map(|(path, line)| (path.as_str(), *line)).collect();
         assert_eq!(lines, [("/a", 1), ("/b", 2), ("/b/0", 3), ("/b/0/c~1d", 3), ("/b/1", 5)]);
@@ -324,6 +337,6 @@ mod tests {
         assert!(error("a: [1\nb: 2\n").starts_with("2:"));
         assert_eq!(error("a: 1\nb: \u{7f}\n"), "2:4: the control character U+007F is to be escaped");
         assert_eq!(error("\u{1}"), "1:1: the control character U+0001 is to be escaped");
-        assert_eq!(read("a: 1\na: 2\n", Twice::LastHolds).unwrap().value.to_json(), json!({"a": 2}));
+        assert_eq!(made("a: 1\na: 2\n").unwrap().to_json(), json!({"a": 2}));
     }
 }
