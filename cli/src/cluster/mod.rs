@@ -10,7 +10,14 @@
 //! rollout    one release after the other, without a moment in which nobody serves; release: the same, on a cluster
 //! ```
 
+pub mod api;
+pub mod apply;
+pub mod applyset;
 pub mod chart;
+pub mod connect;
+pub mod diff;
+pub mod lock;
+pub mod mirror;
 pub mod object;
 pub mod readiness;
 pub mod release;
