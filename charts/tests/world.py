@@ -53,7 +53,7 @@ def start(shopd, arguments, environment, folder):
             word = "--listen=127.0.0.1:0"
         if word.startswith("--url="):
             word = "--url=http://127.0.0.1:1"
-        words.append(word)
+        words.append(moved(word))
     with subprocess.Popen(
         [shopd, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -1,9 +1,9 @@
 //! The shop's own metrics as Kubernetes asks for them: the API `external.metrics.k8s.io/v1beta1`, so that a
 //! HorizontalPodAutoscaler scales a service by its work with nothing else installed.
 //!
-//! The API server passes the autoscaler's question on ([`listener`] and [`door`] let it in and nobody else), [`api`]
-//! answers it from the newest [`figures`], and these are read from the processes' `/metrics` when somebody asks, at most
-//! every few seconds. What cannot be read is an error and never 0: the autoscaler then leaves the pods as they are.
+//! The API server passes the autoscaler's question on, over TLS and known by its certificate; the answer is made of the
+//! newest figures, and these are read from the `/metrics` of the shop's processes when somebody asks, at most every few
+//! seconds. What cannot be read is an error and never 0: the autoscaler then leaves the pods as they are.
 //!
 //! This room has no data and no secrets of the shop, and it knows no service: which [`Series`] there are and where the
 //! processes answer is told by `app`.

@@ -1,5 +1,7 @@
 //! What is answered, and what is not.
 
+use std::time::Instant;
+
 use axum::http::StatusCode;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
@@ -219,12 +221,14 @@ async fn many_who_ask_at_once_share_one_look() {
     let process = FakeProcess::telling(ORDER).await;
     let role = beside(&[("order", &[&process.url])]).await;
     let sagas = values_of("saga_inflight", "service=order");
+    let began = Instant::now();
     let answers = futures_util::future::join_all((0..50).map(|_| get(&role, &sagas))).await;
     for answer in &answers {
         assert_eq!(items(answer)[0].1, "3");
     }
-    // A look is good for seconds: fifty answers may fall into two of them, when the machine is slow.
-    assert!(process.asked() <= 2, "it was asked {} times", process.asked());
+    // A look is good for three seconds.
+    let looks_max = 1 + began.elapsed().as_secs() / 3;
+    assert!(process.asked() as u64 <= looks_max, "it was asked {} times", process.asked());
     process.now_tells("saga_inflight 12000\n");
     until(async || get(&role, &sagas).await, |_, value| value["items"][0]["value"] == "12k").await;
 }
