@@ -25,6 +25,8 @@ def start(shopd, arguments, environment, folder):
     (folder / "run" / "secrets" / "secrets.json").write_text(json.dumps(SECRETS))
     for kind in ("database", "admin", "smtp"):
         (folder / "run" / kind / "password").write_text("p@ss/word")
+    if "--tls-key=/run/shop/tls/tls.key" in arguments:
+        make_certificate(folder / "run" / "tls")
     authorities = ssl.get_default_verify_paths().cafile
     if authorities:
         (folder / "run" / "database-ca" / "ca.crt").write_text(open(authorities).read())
@@ -36,6 +38,8 @@ def start(shopd, arguments, environment, folder):
 
     environment = {key: moved(value) for key, value in environment.items()}
     environment["SHOPD_WAIT_SECONDS"] = "0"
+    # Every pod is told where its API server is.
+    environment |= {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"}
     if "SHOPCTL_DATABASE_URL" in environment:
         scheme, _, rest = environment["SHOPCTL_DATABASE_URL"].partition("://")
         user, _, rest = rest.partition("@")
@@ -49,7 +53,7 @@ def start(shopd, arguments, environment, folder):
             word = "--listen=127.0.0.1:0"
         if word.startswith("--url="):
             word = "--url=http://127.0.0.1:1"
-        words.append(word)
+        words.append(moved(word))
     with subprocess.Popen(
         [shopd, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -58,3 +62,15 @@ def start(shopd, arguments, environment, folder):
             process.terminate()
         _, talk = process.communicate()
     return (READY if '"event":"ready"' in told else process.returncode), told + talk
+
+
+def make_certificate(folder):
+    folder.mkdir()
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(folder / "tls.key")]
+    told = subprocess.run(
+        ["openssl", "req", "-x509", *key, "-out", str(folder / "tls.crt"), "-subj", "/CN=metrics", "-days", "1"],
+        capture_output=True,
+        text=True,
+    )
+    if told.returncode != 0:
+        raise RuntimeError(f"openssl made no certificate: {told.stderr}")

@@ -15,6 +15,7 @@ pub mod cache;
 pub mod capabilities;
 pub mod client;
 pub mod config;
+pub mod external_metrics;
 pub mod gateway;
 pub mod http;
 pub mod manifest;

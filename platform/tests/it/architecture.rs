@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Rooms from the top down. A room may know the rooms below it and, among those of one row, only itself.
 const FLOORS: &[&[&str]] = &[
     &["app", "client", "testing"],
-    &["gateway", "web", "sandbox", "services", "verify"],
+    &["gateway", "web", "sandbox", "services", "verify", "external_metrics"],
     &["saga"],
     &["capabilities"],
     &["manifest", "secrets", "config"],

@@ -10,6 +10,7 @@ mod buses;
 mod crash_matrix;
 mod engine_failures;
 mod engines;
+mod external_metrics;
 mod fakepay;
 mod gateway;
 mod migrations;

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::{Request, StatusCode};
 use http_body_util::Full;
@@ -228,4 +228,86 @@ fn a_password_file_that_is_not_there_is_told_by_its_name() {
     let output = command.env("SHOPCTL_DATABASE_PASSWORD_FILE", missing).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/password"));
+}
+
+/// Asks until the answer is well and has `wanted` in it.
+async fn until_told(url: &str, wanted: &str) -> String {
+    let began = Instant::now();
+    loop {
+        let (status, answer) = get(url).await;
+        if status == StatusCode::OK && answer.contains(wanted) {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{url} still tells {status}: {answer}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubernetes_is_told_what_the_services_count() {
+    let world = World::embedded();
+    told(&world.run(&["prepare", "--demo-data"]));
+    let services = ["user", "product", "order", "payment", "notification"];
+    let serve = [&["serve", "gateway"], &services[..]].concat();
+    // A provider that is away: what is bought stays under way.
+    let settings = ["--listen", "127.0.0.1:0", "--provider-url", "http://127.0.0.1:1", "--migrate", "never"];
+    let mut shop = world.start(&[&serve[..], &settings[..]].concat());
+    let ready: Value = serde_json::from_str(&shop.out.next().unwrap().unwrap()).unwrap();
+    let peers = services.map(|name| format!("--peer={name}={}", url_of(&ready, name)));
+    let mut words = vec!["serve", "metrics", "--listen", "127.0.0.1:0", "--namespace", "shop"];
+    words.extend(peers.iter().map(String::as_str));
+    let mut metrics = world.start(&words);
+    let api = format!("{}/apis/external.metrics.k8s.io/v1beta1/namespaces/shop", metrics.url("metrics"));
+
+    let sagas = format!("{api}/saga_inflight?labelSelector=service%3Dorder");
+    until_told(&sagas, "\"value\":\"0\"").await;
+    let buying = world.start(&["buy", "--url", &url_of(&ready, "gateway")]);
+    until_told(&sagas, "\"value\":\"1\"").await;
+    let oldest = format!("{api}/queue_oldest_seconds?labelSelector=service%3Dnotification");
+    let labels = "\"metricLabels\":{\"queue\":\"notification\",\"service\":\"notification\"}";
+    until_told(&oldest, labels).await;
+    drop(buying);
+    assert!(metrics.end().success() && shop.end().success());
+}
+
+#[test]
+fn the_role_metrics_runs_by_itself_and_its_words_are_nobody_elses() {
+    for (words, why) in [
+        (&["serve", "metrics", "order"][..], "runs by itself"),
+        (&["serve", "order", "--namespace", "shop"], "--namespace is for the role `metrics`"),
+        (&["serve", "order", "--only-api-server"], "--only-api-server is for the role `metrics`"),
+        (&["serve", "metrics", "--only-api-server"], "KUBERNETES_SERVICE_HOST"),
+        (&["serve", "metrics", "--tls-certificate", "a.crt"], "--tls-key"),
+        (&["serve", "metrics", "--client-name", "proxy"], "--client-ca"),
+        (
+            &["serve", "metric"],
+            "there are all, gateway, fakepay, user, product, order, payment, notification, metrics",
+        ),
+    ] {
+        let world = World::embedded();
+        let output = world.command(words).env_remove("KUBERNETES_SERVICE_HOST").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains(why), "{words:?}: {told}");
+        assert_eq!(
+            std::fs::read_dir(world.folder.path()).unwrap().count(),
+            0,
+            "{words:?} left something behind"
+        );
+    }
+}
+
+#[test]
+fn the_role_metrics_has_no_secrets_and_says_when_its_certificate_is_not_there() {
+    let world = World::embedded();
+    let mut metrics = world.start(&["serve", "metrics", "--listen", "127.0.0.1:0"]);
+    assert!(metrics.url("metrics").starts_with("http://127.0.0.1:"));
+    assert!(metrics.end().success());
+    assert_eq!(std::fs::read_dir(world.folder.path()).unwrap().count(), 0, "it has no data of its own");
+
+    let words =
+        ["serve", "metrics", "--tls-certificate", "/nowhere/tls.crt", "--tls-key", "/nowhere/tls.key"];
+    let output = world.run(&[&words[..], &["--listen", "127.0.0.1:0"]].concat());
+    assert_eq!(output.status.code(), Some(PREFLIGHT));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/nowhere/tls.crt"));
 }

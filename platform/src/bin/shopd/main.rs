@@ -2,6 +2,7 @@
 
 mod buy;
 mod data;
+mod metrics;
 mod serve;
 
 use std::net::SocketAddr;

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use platform::app::{self, Role, ServeOptions, Tables};
+use platform::app::{self, Role, RunningMetrics, RunningShop, ServeOptions, Tables};
 use platform::config::{ShopConfig, SmtpConfig};
 use platform::http::Addresses;
 use platform::services::SERVICES;
 
 use crate::data::{Data, secret_file};
+use crate::metrics::{self, Metrics};
 use crate::{Failed, failed, say, usage};
 
 /// How long a process trusts its memory of what its twins may have changed.
@@ -17,9 +18,10 @@ const SHARED_CACHE_LIFE: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// gateway, user, product, order, payment, notification, fakepay, or all (which leaves fakepay out)
-    #[arg(required = true, value_name = "ROLE", value_parser = parse_role)]
-    roles: Vec<Role>,
+    /// gateway, user, product, order, payment, notification, fakepay, or all (which leaves fakepay out); or metrics, which
+    /// runs by itself and answers Kubernetes' external metrics API
+    #[arg(required = true, value_name = "ROLE", value_parser = parse_part)]
+    parts: Vec<Part>,
     /// Where to listen; with several roles each listens on this host at its own port [default: 127.0.0.1 at the role's port]
     #[arg(long, value_name = "ADDR", env = "SHOPD_LISTEN")]
     listen: Option<SocketAddr>,
@@ -53,6 +55,9 @@ pub(crate) struct Serve {
     otlp_url: Option<String>,
     #[command(flatten)]
     data: Data,
+    // Last: its heading is that of all that follows.
+    #[command(flatten)]
+    metrics: Metrics,
 }
 
 /// How the public finds the shop.
@@ -92,8 +97,27 @@ enum Migrate {
     Never,
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
-    text.parse()
+/// What a process can be told to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Shop(Role),
+    Metrics,
+}
+
+impl Part {
+    fn role(self) -> Option<Role> {
+        match self {
+            Self::Shop(role) => Some(role),
+            Self::Metrics => None,
+        }
+    }
+}
+
+fn parse_part(text: &str) -> Result<Part, String> {
+    match text {
+        "metrics" => Ok(Part::Metrics),
+        role => role.parse().map(Part::Shop).map_err(|why: String| format!("{why}, metrics")),
+    }
 }
 
 fn parse_peer(text: &str) -> Result<(String, String), String> {
@@ -151,10 +175,49 @@ impl Serve {
     }
 }
 
+/// What runs until it is told to stop.
+enum Running {
+    Shop(Box<RunningShop>),
+    Metrics(RunningMetrics),
+}
+
 /// Serves until SIGINT or SIGTERM, also while it still waits for the database: as the first process of a container it
 /// would otherwise not hear them.
 pub(crate) async fn until_stopped(serve: Serve) -> Result<(), Failed> {
+    let stop = app::until_told_to_stop();
+    tokio::pin!(stop);
+    let running = tokio::select! {
+        running = start(serve) => running?,
+        () = &mut stop => return Ok(()),
+    };
+    let addresses = match &running {
+        Running::Shop(shop) => shop.addresses.clone(),
+        Running::Metrics(metrics) => vec![("metrics".to_owned(), metrics.url.clone())],
+    };
+    let roles = addresses.iter().map(|(role, url)| serde_json::json!({"role": role, "url": url}));
+    let roles = roles.collect::<Vec<_>>();
+    say(&serde_json::json!({"event": "ready", "pid": std::process::id(), "roles": roles}));
+    stop.await;
+    match running {
+        Running::Shop(shop) => {
+            shop.drain().await;
+        }
+        Running::Metrics(metrics) => metrics.drain().await,
+    }
+    Ok(())
+}
+
+async fn start(serve: Serve) -> Result<Running, Failed> {
     let config = serve.config().map_err(usage)?;
+    if serve.parts.contains(&Part::Metrics) {
+        if serve.parts.len() > 1 {
+            return Err(usage(
+                "`metrics` runs by itself: give the other roles a process of their own".to_owned(),
+            ));
+        }
+        return metrics::start(&config, serve.metrics, serve.listen, serve.peer).await.map(Running::Metrics);
+    }
+    serve.metrics.is_not_told().map_err(usage)?;
     let options = ServeOptions {
         patience: serve.data.patience(),
         tables: match serve.migrate {
@@ -162,23 +225,12 @@ pub(crate) async fn until_stopped(serve: Serve) -> Result<(), Failed> {
             Migrate::Never => Tables::Await,
         },
         metrics_listen: serve.metrics_listen,
-        roles: serve.roles,
+        roles: serve.parts.iter().filter_map(|part| part.role()).collect(),
         listen: serve.listen,
         peers: serve.peer.iter().map(|(name, urls)| (name.clone(), Addresses::parse(urls))).collect(),
         webhook_url: serve.webhook_url,
         own_port: 0,
         secrets_file: serve.data.secrets_file,
     };
-    let stop = app::until_told_to_stop();
-    tokio::pin!(stop);
-    let shop = tokio::select! {
-        shop = app::serve(config, options) => shop.map_err(failed)?,
-        () = &mut stop => return Ok(()),
-    };
-    let roles = shop.addresses.iter().map(|(role, url)| serde_json::json!({"role": role, "url": url}));
-    let roles = roles.collect::<Vec<_>>();
-    say(&serde_json::json!({"event": "ready", "pid": std::process::id(), "roles": roles}));
-    stop.await;
-    shop.drain().await;
-    Ok(())
+    app::serve(config, options).await.map(|shop| Running::Shop(Box::new(shop))).map_err(failed)
 }
