@@ -25,6 +25,7 @@ pub(super) struct World {
 
 impl World {
     /// A namespace called `name`; none where no cluster is named.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(super) fn on_a_cluster(name: &str) -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let Some(context) = variable("SHOPCTL_TEST_CONTEXT") else {
