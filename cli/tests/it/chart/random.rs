@@ -193,7 +193,7 @@ fn parts() -> Vec<(&'static str, BoxedStrategy<Value>)> {
     let text = || odd().prop_map(Value::from).boxed();
     let name = || word().prop_map(Value::from).boxed();
     // What names an object is a text: a number there is taken for a name by helm, and by no cluster.
-    let own_name = || "([a-z]{1,5})?".prop_map(Value::from).boxed();
+    let own_name = || "([a-z]{1,5}-own)?".prop_map(Value::from).boxed();
     let filled = || odd().prop_filter("it is filled", |text| !text.is_empty()).prop_map(Value::from).boxed();
     // What the chart does not quote may be an anchor, whose name has other letters in YAML 1.1 than in 1.2.
     let unquoted = |strategy: BoxedStrategy<Value>| {
