@@ -71,9 +71,9 @@ impl fmt::Display for Action {
                 write!(f, "apply revision {revision} to slot {slot}")
             }
             Self::ApplySlot { slot, revision, replicas: Some(replicas) } => {
-                write!(f, "apply revision {revision} to slot {slot} with {replicas} pods")
+                write!(f, "apply revision {revision} to slot {slot} with {}", Pods(*replicas))
             }
-            Self::Scale { slot, replicas } => write!(f, "scale slot {slot} to {replicas} pods"),
+            Self::Scale { slot, replicas } => write!(f, "scale slot {slot} to {}", Pods(*replicas)),
             Self::Select { selector } => write!(f, "let the Service select {selector}"),
             Self::Autoscale { slot: Some(slot) } => write!(f, "give the autoscaler to slot {slot}"),
             Self::Autoscale { slot: None } => f.write_str("hold the autoscaler"),
@@ -81,6 +81,15 @@ impl fmt::Display for Action {
                 write!(f, "check the gates of {} (round {round})", place.name())
             }
         }
+    }
+}
+
+struct Pods(u32);
+
+impl fmt::Display for Pods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pods = if self.0 == 1 { "pod" } else { "pods" };
+        write!(f, "{} {pods}", self.0)
     }
 }
 

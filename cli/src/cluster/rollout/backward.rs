@@ -18,6 +18,9 @@ pub(super) fn go_back(state: &mut State, seen: &Observation, now: Timestamp) -> 
     let narrow = || select(Selector::Narrow(old));
     match seen.selector {
         Some(Selector::Narrow(slot)) if slot == old => {
+            if let Some(turn) = state.grow(seen, old, needed) {
+                return turn;
+            }
             if !seen.has_let_go(new) {
                 return Turn::wait(format!(
                     "{} is still behind the Service {}",
@@ -58,7 +61,8 @@ pub(super) fn go_back(state: &mut State, seen: &Observation, now: Timestamp) -> 
 pub(super) fn withdraw(state: &State, seen: &Observation, now: Timestamp) -> Turn {
     let (old, new) = (state.old_slot(), state.new);
     let is_rolling = old == new;
-    if !is_rolling {
+    // Where nothing was begun, nothing is restored: what the Service selects was not ours to know.
+    if !is_rolling && state.has_begun {
         if seen.selector != Some(Selector::Narrow(old)) {
             return Turn::On(Phase::Return);
         }
@@ -155,8 +159,8 @@ mod tests {
         // With an autoscaler it needs what the traffic needs now.
         let mut scene = switched();
         scene.state.plan.replicas = None;
+        scene.runs(Slot::B, 2, 8);
         scene.slot(Slot::B).is_autoscaled = true;
-        scene.state.traffic = 8;
         assert_eq!(scene.told(), "return: hold the autoscaler");
         scene.slot(Slot::B).is_autoscaled = false;
         scene.select(Selector::Wide);

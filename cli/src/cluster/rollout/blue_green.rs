@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn it_starts_with_as_many_pods_as_the_preview_needs_and_then_gets_the_rest() {
         let mut scene = Scene::blue_green(|blue_green| blue_green.preview_replicas = Some(1));
-        assert_eq!(scene.told(), "start: apply revision 2 to slot b with 1 pods");
+        assert_eq!(scene.told(), "start: apply revision 2 to slot b with 1 pod");
         scene.runs(Slot::B, 2, 1);
         scene.slot(Slot::B).status = Status::InProgress { why: "0 of 1 pods are available".to_owned() };
         assert_eq!(scene.told(), "start: (order-b: 0 of 1 pods are available)");

@@ -69,11 +69,12 @@ impl Turn {
 pub fn step(state: &State, seen: &Observation, now: Timestamp) -> Step {
     let mut state = state.clone();
     let refused = seen.command.as_ref().and_then(|command| command::hear(&mut state, command, now));
+    let ahead = |at: Option<Timestamp>| at.filter(|at| *at > now);
     loop {
+        take_note(&mut state, seen);
         if let Some(reason) = reason_to_turn_back(&state, seen) {
             state.turn_back(reason, now);
         }
-        follow_the_traffic(&mut state, seen);
         let turn = take(&mut state, seen, now);
         let (actions, next) = match in_time(&state, turn, now) {
             Turn::On(phase) => match state.pause.as_ref().filter(|_| state.phase.may_rest()) {
@@ -91,9 +92,9 @@ pub fn step(state: &State, seen: &Observation, now: Timestamp) -> Step {
                 state.turn_back(reason, now);
                 continue;
             }
-            Turn::Do(actions, waits_for) => (actions, Next::Look { waits_for, at: state.due() }),
+            Turn::Do(actions, waits_for) => (actions, Next::Look { waits_for, at: ahead(state.due()) }),
             Turn::Wait(waits_for, until) => {
-                let at = until.into_iter().chain(state.due()).min();
+                let at = ahead(until).into_iter().chain(ahead(state.due())).min();
                 (Vec::new(), Next::Look { waits_for, at })
             }
             Turn::Stuck(reason) => (Vec::new(), Next::Stuck { reason }),
@@ -180,16 +181,26 @@ fn moved(state: &State, seen: &Observation) -> Option<String> {
     (is_early && !is_ours).then(|| state.astray(seen, state.old_slot()))
 }
 
-/// How many pods the traffic needs is what the slot that serves alone is to have. While both serve it is what it was
-/// before.
-fn follow_the_traffic(state: &mut State, seen: &Observation) {
-    let serves = match state.phase {
-        Phase::Overlap | Phase::Narrow if seen.selector != Some(Selector::Narrow(state.old_slot())) => return,
-        Phase::Return | Phase::Revert | Phase::Withdraw | Phase::Ended(_) => return,
-        Phase::Update | Phase::Bake | Phase::Release | Phase::Retire => state.new,
-        _ => state.old_slot(),
+/// What can only be told from what the Service selects now. How many pods the traffic needs is what the slot that serves
+/// alone is to have; while both serve, or somebody else has moved it, it is what it was before. An autoscaler that is not
+/// held may ask for more. And whoever made the Service select a slot, it is served from then on.
+fn take_note(state: &mut State, seen: &Observation) {
+    let replicas = |slot: Slot| seen.slots.of(slot).replicas;
+    let is_ours = |slot: Slot| slot == state.old_slot() || state.has_switched;
+    let alone = match seen.selector {
+        Some(Selector::Narrow(slot)) if is_ours(slot) && replicas(slot) > 0 => replicas(slot),
+        _ => state.traffic,
     };
-    state.traffic = seen.slots.of(serves).replicas;
+    // On the way back a slot that became too small while it did not serve is no measure.
+    let before = (state.phase == Phase::Return).then_some(state.traffic);
+    let scaled = Slot::ALL.into_iter().filter(|slot| seen.slots.of(*slot).is_autoscaled);
+    state.traffic = scaled.map(replicas).chain(before).chain([alone]).max().unwrap_or_default();
+    let is_going_on = state.has_begun && !matches!(state.phase, Phase::Ended(_));
+    if is_going_on && state.plan.blue_green().is_some() {
+        // What selects neither may have selected either a moment ago.
+        state.is_served |= seen.selector.is_none_or(|selector| selector.selects(state.new));
+        state.has_left |= seen.selector.is_none_or(|selector| !selector.selects(state.old_slot()));
+    }
 }
 
 impl State {

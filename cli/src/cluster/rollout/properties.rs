@@ -6,7 +6,7 @@ use super::gates::Gates;
 use super::observation::Verb;
 use super::plan::{BlueGreen, Cutover, Limits, Plan, Promote, Strategy as How};
 use super::simulation::{Crash, Habits, Quality, World};
-use super::slot::Slot;
+use super::slot::{Selector, Slot};
 use super::state::Phase;
 use super::testing::gates;
 use super::{Next, Outcome};
@@ -21,6 +21,7 @@ enum Event {
     SpoilAReading,
     Say(Verb),
     DeadlinePasses,
+    Meddle(Selector),
 }
 
 fn rounds() -> impl Strategy<Value = Gates> {
@@ -72,7 +73,7 @@ fn habits() -> impl Strategy<Value = Habits> {
         1 => Just(Quality::Unmeasured),
     ];
     let left_over = prop_oneof![2 => Just(0_u32), 1 => Just(2)];
-    (quality, 0..15_u64, 0..4_u64, 0..4_u64, left_over).prop_map(
+    (quality, 0..15_u64, 0..4_u64, 0..13_u64, left_over).prop_map(
         |(quality, boot_seconds, slices_lag_seconds, routes_lag_seconds, left_over)| Habits {
             quality,
             boot_seconds,
@@ -115,6 +116,12 @@ fn stormy() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn wild() -> impl Strategy<Value = Event> {
+    let selector =
+        prop_oneof![Just(Selector::Wide), Just(Selector::Narrow(Slot::A)), Just(Selector::Narrow(Slot::B)),];
+    prop_oneof![30 => stormy(), 1 => selector.prop_map(Event::Meddle)]
+}
+
 fn happen(world: &mut World, event: &Event) {
     match event {
         Event::Pass(seconds) => world.pass(*seconds),
@@ -123,6 +130,7 @@ fn happen(world: &mut World, event: &Event) {
         Event::Autoscale(replicas) => world.autoscale(*replicas),
         Event::SpoilAReading => world.spoil_a_reading(),
         Event::Say(verb) => world.say(*verb),
+        Event::Meddle(selector) => world.meddle(*selector),
         Event::DeadlinePasses => world.deadline_passed = true,
     }
 }
@@ -140,7 +148,7 @@ proptest! {
     fn whatever_happens_somebody_serves_and_it_comes_to_an_end(
         plan in plan(),
         habits in habits(),
-        events in proptest::collection::vec(stormy(), 0..150),
+        events in proptest::collection::vec(wild(), 0..150),
         verb in verb(),
     ) {
         let mut world = World::new(plan, habits);

@@ -1,5 +1,8 @@
 //! A little cluster, and a driver that may die at any moment. Pods take time to get ready and get lost, EndpointSlices lag
-//! behind pods and whoever routes requests lags behind EndpointSlices, an autoscaler changes its mind.
+//! behind pods, whoever routes requests forgets an endpoint at once and takes a while until it uses a new one, an
+//! autoscaler changes its mind.
+
+use std::collections::BTreeMap;
 
 use super::action::{Action, Outcome, RevisionStatus};
 use super::gates::{Reading, Readings};
@@ -11,6 +14,8 @@ use super::state::{Phase, State};
 use super::testing::at;
 use crate::cluster::readiness::Status;
 
+/// When a simulation begins. Everything was as it is for long.
+const BEGIN: u64 = 1_000;
 /// A pod that ends goes on answering for so long.
 const GRACE_SECONDS: u64 = 10;
 /// A Deployment whose pods do not get ready has failed after so long.
@@ -36,7 +41,7 @@ pub(super) struct Habits {
     pub(super) boot_seconds: u64,
     /// How far EndpointSlices lag behind pods.
     pub(super) slices_lag_seconds: u64,
-    /// How far routes lag behind EndpointSlices.
+    /// How long it takes until a new endpoint is sent requests.
     pub(super) routes_lag_seconds: u64,
     /// Pods of an even older revision in the idle slot.
     pub(super) left_over: u32,
@@ -71,19 +76,19 @@ struct Deployment {
     pods: Vec<Pod>,
 }
 
-/// A value that follows another one with a lag.
-#[derive(Clone, Debug)]
-struct Lagging {
-    value: Vec<Endpoint>,
+/// The EndpointSlices, which follow the pods with a lag.
+#[derive(Default)]
+struct Slices {
+    endpoints: Vec<Endpoint>,
     behind_since: Option<u64>,
 }
 
-impl Lagging {
-    fn follow(&mut self, fresh: &[Endpoint], now: u64, lag: u64) {
-        if self.value == fresh {
+impl Slices {
+    fn follow(&mut self, selected: &[Endpoint], now: u64, lag: u64) {
+        if self.endpoints == selected {
             self.behind_since = None;
         } else if now >= *self.behind_since.get_or_insert(now) + lag {
-            (self.value, self.behind_since) = (fresh.to_vec(), None);
+            (self.endpoints, self.behind_since) = (selected.to_vec(), None);
         }
     }
 }
@@ -95,8 +100,9 @@ pub(super) struct World {
     now: u64,
     slots: PerSlot<Deployment>,
     selector: Option<Selector>,
-    slices: Lagging,
-    routes: Lagging,
+    slices: Slices,
+    /// Pods that whoever routes knows, and since when.
+    routes: BTreeMap<String, u64>,
     /// Pods that are about to end, and when they have.
     leaving: Vec<(String, u64)>,
     records: [Option<RevisionStatus>; 2],
@@ -105,6 +111,7 @@ pub(super) struct World {
     next_reading_is_bad: bool,
     /// What the autoscaler thinks is needed.
     demand: u32,
+    is_meddled: bool,
     made: u32,
     stored: String,
     driver: Option<State>,
@@ -118,21 +125,21 @@ pub(super) struct World {
 impl World {
     /// Revision 1 serves in slot a with three pods.
     pub(super) fn new(plan: Plan, habits: Habits) -> Self {
-        let state = State::new(plan.clone(), Slot::A, at(0));
-        let nothing = Lagging { value: Vec::new(), behind_since: None };
+        let state = State::new(plan.clone(), Slot::A, at(BEGIN));
         let mut world = Self {
             habits,
-            now: 0,
+            now: BEGIN,
             slots: PerSlot::default(),
             selector: Some(Selector::Narrow(Slot::A)),
-            slices: nothing.clone(),
-            routes: nothing,
+            slices: Slices::default(),
+            routes: BTreeMap::new(),
             leaving: Vec::new(),
             records: [None, Some(RevisionStatus::Deployed)],
             job_started_at: None,
             readings: None,
             next_reading_is_bad: false,
             demand: 3,
+            is_meddled: false,
             made: 0,
             stored: serde_json::to_string(&state).unwrap(),
             driver: Some(state),
@@ -155,8 +162,8 @@ impl World {
         // It has been like that for long.
         let rested = |pod: &mut Pod| pod.ready_at = 0;
         Slot::ALL.into_iter().for_each(|slot| world.slots.of_mut(slot).pods.iter_mut().for_each(rested));
-        world.slices.value = world.selected();
-        world.routes.value = world.selected();
+        world.slices.endpoints = world.selected();
+        world.routes = world.slices.endpoints.iter().map(|endpoint| (endpoint.uid.clone(), 0)).collect();
         world
     }
 
@@ -205,13 +212,14 @@ impl World {
 
     /// How many pods answer the requests that are sent to them.
     fn answering(&self) -> u32 {
-        let answers = |endpoint: &&Endpoint| {
-            let is_leaving = self.leaving.iter().any(|(uid, _)| *uid == endpoint.uid);
+        let answers = |uid: &String| {
+            let is_leaving = self.leaving.iter().any(|(leaving, _)| leaving == uid);
             let mut pods = Slot::ALL.into_iter().flat_map(|slot| &self.slots.of(slot).pods);
-            is_leaving || pods.any(|pod| pod.uid == endpoint.uid && self.is_ready(pod))
+            is_leaving || pods.any(|pod| pod.uid == *uid && self.is_ready(pod))
         };
-        let routed = self.routes.value.iter().filter(|endpoint| endpoint.ready);
-        u32::try_from(routed.filter(answers).count()).unwrap()
+        let is_used = |since: u64| self.now >= since + self.habits.routes_lag_seconds;
+        let used = self.routes.iter().filter(|(uid, since)| is_used(**since) && answers(uid));
+        u32::try_from(used.count()).unwrap()
     }
 
     /// Time passes.
@@ -223,8 +231,9 @@ impl World {
             Slot::ALL.into_iter().for_each(|slot| self.reconcile(slot));
             let selected = self.selected();
             self.slices.follow(&selected, now, self.habits.slices_lag_seconds);
-            let slices = self.slices.value.clone();
-            self.routes.follow(&slices, now, self.habits.routes_lag_seconds);
+            let ready = self.slices.endpoints.iter().filter(|endpoint| endpoint.ready);
+            let known = |endpoint: &Endpoint| self.routes.get(&endpoint.uid).copied().unwrap_or(now);
+            self.routes = ready.map(|endpoint| (endpoint.uid.clone(), known(endpoint))).collect();
             if self.is_calm {
                 let (answering, floor) = (self.answering(), self.floor());
                 assert!(answering >= floor, "{answering} pods answer, {floor} are needed: {}", self.told());
@@ -239,14 +248,17 @@ impl World {
         let deployment = self.slots.of_mut(slot);
         let wanted = deployment.replicas as usize;
         let is_ready = |pod: &Pod| pod.ready_at <= now;
+        // `minReadySeconds` is chosen so that a new pod is sent requests before an old one goes.
+        let settled = habits.slices_lag_seconds + habits.routes_lag_seconds + 1;
+        let is_available = |pod: &Pod| is_ready(pod) && pod.ready_at.saturating_add(settled) <= now;
         // Old ones go first, and those that are not ready before those that are.
         let revision = deployment.revision;
         deployment.pods.sort_by_key(|pod| (pod.revision != revision, !is_ready(pod)));
         let mut gone = deployment.pods.split_off(deployment.pods.len().min(wanted + 1));
         let is_old = |pod: &Pod| pod.revision != revision;
-        let ready = deployment.pods.iter().filter(|pod| is_ready(pod)).count();
+        let available = deployment.pods.iter().filter(|pod| is_available(pod)).count();
         let has_old = deployment.pods.iter().any(is_old);
-        let may_lose = |pod: &Pod| !is_ready(pod) || ready > floor as usize;
+        let may_lose = |pod: &Pod| !is_available(pod) || available > floor as usize;
         if deployment.pods.len() > wanted
             && deployment.pods.last().is_some_and(|pod| !has_old || may_lose(pod))
         {
@@ -277,11 +289,12 @@ impl World {
         }
     }
 
-    /// The autoscaler changes its mind, where there is one.
+    /// The autoscaler changes its mind, where there is one. Once somebody has moved the traffic under it, what it thinks is
+    /// no measure of what is needed.
     pub(super) fn autoscale(&mut self, replicas: u32) {
         for slot in Slot::ALL {
             let deployment = self.slots.of_mut(slot);
-            if deployment.is_autoscaled {
+            if deployment.is_autoscaled && !self.is_meddled {
                 (deployment.replicas, self.demand) = (replicas, replicas);
             }
         }
@@ -290,6 +303,15 @@ impl World {
     /// The next figures are bad, whatever the revision.
     pub(super) fn spoil_a_reading(&mut self) {
         self.next_reading_is_bad = true;
+    }
+
+    /// Somebody else makes the Service select something else. A rolling release that changed nothing yet has nothing to
+    /// say to that, nor has one that has ended.
+    pub(super) fn meddle(&mut self, selector: Selector) {
+        let has_ended = matches!(self.state().phase(), Phase::Ended(_));
+        if self.plan.blue_green().is_some() && !has_ended {
+            (self.selector, self.is_meddled) = (Some(selector), true);
+        }
     }
 
     pub(super) fn say(&mut self, verb: Verb) {
@@ -323,7 +345,7 @@ impl World {
     }
 
     fn see(&self) -> Observation {
-        let mut endpoints = self.slices.value.clone();
+        let mut endpoints = self.slices.endpoints.clone();
         for endpoint in &mut endpoints {
             let is_there = |slot: &Slot| self.slots.of(*slot).pods.iter().any(|pod| pod.uid == endpoint.uid);
             endpoint.slot = Slot::ALL.into_iter().find(is_there);
@@ -425,24 +447,31 @@ impl World {
         }
     }
 
-    /// Pods beyond the number go at once: the worst that can happen.
+    /// Pods beyond a smaller number go at once, which is the worst that can happen; the youngest first.
     fn scale(&mut self, slot: Slot, replicas: u32) {
         let now = self.now;
         let deployment = self.slots.of_mut(slot);
-        deployment.replicas = replicas;
-        deployment.pods.sort_by_key(|pod| pod.ready_at > now);
-        let gone = deployment.pods.split_off(deployment.pods.len().min(replicas as usize));
-        let ready = gone.into_iter().filter(|pod| pod.ready_at <= now);
-        self.leaving.extend(ready.map(|pod| (pod.uid, now + GRACE_SECONDS)));
+        if replicas < deployment.replicas {
+            deployment.pods.sort_by_key(|pod| pod.ready_at);
+            let gone = deployment.pods.split_off(deployment.pods.len().min(replicas as usize));
+            let ready = gone.into_iter().filter(|pod| pod.ready_at <= now);
+            self.leaving.extend(ready.map(|pod| (pod.uid, now + GRACE_SECONDS)));
+        }
+        self.slots.of_mut(slot).replicas = replicas;
     }
 
     /// Nothing bad happens any more: it is driven to its end. A person who is waited for says `verb`.
     pub(super) fn finish(&mut self, verb: Verb) -> Outcome {
         for _ in 0..2_000 {
-            if let Next::Ended(outcome) = self.drive(Crash::Never) {
+            let next = self.drive(Crash::Never);
+            if let Next::Ended(outcome) = next {
                 return outcome;
             }
             let state = self.state();
+            if matches!(next, Next::Stuck { .. }) && *state.phase() == Phase::Retire {
+                // Somebody moved the Service: which of the two is right is for a person to say.
+                self.say(Verb::Undo);
+            }
             if state.waits_for_a_person() {
                 // What is released is not aborted any more.
                 self.say(if state.is_released() { Verb::Promote } else { verb });
@@ -455,6 +484,12 @@ impl World {
     /// Checks that nothing is left half done.
     pub(super) fn check_the_end(&mut self, outcome: &Outcome) {
         let state = self.state();
+        if !state.has_begun {
+            // It was aborted before, or the Service selected something else than what counts as live.
+            assert!(!matches!(self.records[0], Some(RevisionStatus::Pending | RevisionStatus::Deployed)));
+            assert_eq!(self.slots.of(state.old_slot()).revision, 1, "{}", self.told());
+            return;
+        }
         // Old pods may still be on their way out, and lost ones on their way back.
         self.pass(100);
         let live = state.live();

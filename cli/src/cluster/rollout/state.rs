@@ -120,8 +120,12 @@ pub struct State {
     pub(super) traffic: u32,
     /// How many pods the old slot was to have at the beginning.
     pub(super) old_replicas: u32,
+    /// Whether anything was done beyond its record.
+    pub(super) has_begun: bool,
     /// Whether customers may have reached the new revision.
     pub(super) is_served: bool,
+    /// Whether it was our turn to let the new slot serve alone.
+    pub(super) has_switched: bool,
     /// Whether the old slot may have been taken from behind the Service.
     pub(super) has_left: bool,
     /// Whether the new revision was released, even if it was undone since.
@@ -159,7 +163,9 @@ impl State {
             held_since: None,
             traffic: 0,
             old_replicas: 0,
+            has_begun: false,
             is_served: false,
+            has_switched: false,
             has_left: false,
             is_released: false,
             tally: Tally::default(),
@@ -252,8 +258,9 @@ impl State {
     /// Begins `phase`.
     pub(super) fn enter(&mut self, phase: Phase, now: Timestamp) {
         match phase {
+            Phase::Prepare => self.has_begun = true,
             Phase::Overlap | Phase::Update => self.is_served = true,
-            Phase::Narrow => (self.is_served, self.has_left) = (true, true),
+            Phase::Narrow => (self.is_served, self.has_switched, self.has_left) = (true, true, true),
             Phase::Preview | Phase::Bake => self.tally = Tally::default(),
             _ => {}
         }

@@ -76,6 +76,7 @@ impl Scene {
 
     /// The release is in `phase`.
     pub(super) fn within(mut self, phase: Phase) -> Self {
+        self.state.has_begun = true;
         self.state.old_replicas = 3;
         self.state.traffic = 3;
         self.state.enter(phase, at(self.now));
