@@ -4,7 +4,6 @@ use platform::vocabulary::Env;
 
 use crate::cluster::connect::Cluster;
 use crate::config::{Config, KubernetesSettings, Settings};
-use crate::context::variable;
 use crate::failure::Failure;
 use crate::targets::{Check, Verdict};
 
@@ -14,7 +13,7 @@ const OLDEST_MINOR: u32 = 33;
 /// All of them, in the order a deploy would trip over them.
 #[must_use]
 pub fn all(config: &Config, _: &Settings) -> Vec<Check> {
-    let settings = match config.kubernetes(variable) {
+    let settings = match config.kubernetes(|name| std::env::var(name).ok()) {
         Ok(settings) => settings,
         Err(failure) => return vec![failed("configuration", &failure)],
     };
