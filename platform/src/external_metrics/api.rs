@@ -1,7 +1,7 @@
 //! The API's paths, and who may ask for them.
 //!
 //! How the process is (`/healthz`, `/livez`, `/readyz`) is told to everybody, since a node has no certificate when it asks.
-//! There is no OpenAPI: the API server takes a 404 for "nothing to add".
+//! The OpenAPI document is there because the API server asks for one again and again; metrics have no schema to add to it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::figures::{Figures, Reading, Unread};
 use super::quantity::quantity;
 use super::selector::Selector;
 use super::wire::{
-    ApiGroup, ApiGroupList, ApiResourceList, ExternalMetricValue, ExternalMetricValueList, Status,
+    ApiGroup, ApiGroupList, ApiResourceList, ExternalMetricValue, ExternalMetricValueList, OpenApi, Status,
 };
 use crate::telemetry::Telemetry;
 use crate::vocabulary::Timestamp;
@@ -41,6 +41,7 @@ pub(super) fn router(answers: Answers, telemetry: &Telemetry) -> Router {
         .route("/apis/external.metrics.k8s.io", get(|| async { Json(ApiGroup::new()) }))
         .route("/apis/external.metrics.k8s.io/v1beta1", get(resources))
         .route("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}", get(values))
+        .route("/openapi/v2", get(|| async { Json(OpenApi::new()) }))
         .with_state(answers)
         .merge(telemetry.health_routes())
         .route("/livez", get(|| async { "ok" }))

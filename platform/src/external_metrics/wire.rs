@@ -134,6 +134,27 @@ impl ExternalMetricValueList {
     }
 }
 
+/// An OpenAPI document (version 2) with nothing in it.
+#[derive(Serialize)]
+pub(super) struct OpenApi {
+    swagger: &'static str,
+    info: OpenApiInfo,
+    paths: Empty,
+}
+
+#[derive(Serialize)]
+struct OpenApiInfo {
+    title: &'static str,
+    version: &'static str,
+}
+
+impl OpenApi {
+    pub(super) fn new() -> Self {
+        let info = OpenApiInfo { title: "The shop's external metrics", version: VERSION };
+        Self { swagger: "2.0", info, paths: Empty {} }
+    }
+}
+
 /// `metav1.Status` of a request that failed. It never comes with `Retry-After`: Kubernetes' clients would ask again and
 /// again within one request, and an autoscaler comes back by itself.
 #[derive(Serialize)]
