@@ -29,6 +29,7 @@ pub struct DownArgs {
 
 /// Requests in flight end and leases are given back before the process is gone.
 pub(super) fn run(args: &DownArgs, context: &Context<'_>) -> anyhow::Result<Report> {
+    context.on_this_machine()?;
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
     let holder = match lock::standing(&data_dir)? {
         Standing::Held(Some(holder)) => holder,

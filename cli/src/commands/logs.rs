@@ -80,6 +80,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context<'_>) -> anyhow::Result<Exit
         let message = format!("there is no service `{service}`");
         return Err(Failure::new(Exit::Usage, "E-SERVICE", message).hint(hint).into());
     }
+    context.on_this_machine()?;
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
     let path = log_file(&data_dir)?;
     let since = args.since.map(|since| match since {

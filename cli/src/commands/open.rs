@@ -29,6 +29,7 @@ pub struct OpenArgs {
 }
 
 pub(super) fn run(args: &OpenArgs, context: &Context<'_>) -> anyhow::Result<Report> {
+    context.on_this_machine()?;
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
     let holder = lock::running(&data_dir)?;
     let Some(shop) = holder.url else {

@@ -24,7 +24,10 @@ impl Place {
     pub(super) fn operator(&self, context: &Context<'_>) -> anyhow::Result<Operator> {
         match &self.url {
             Some(url) => operator::elsewhere(url, variable),
-            None => operator::local(&context.data_dir(self.data_dir.as_deref())?),
+            None => {
+                context.on_this_machine()?;
+                operator::local(&context.data_dir(self.data_dir.as_deref())?)
+            }
         }
     }
 }

@@ -46,6 +46,7 @@ struct Seen {
 }
 
 pub(super) fn run(args: &StatusArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+    context.on_this_machine()?;
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
     let runtime = context.runtime()?;
     if args.watch {

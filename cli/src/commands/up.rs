@@ -95,6 +95,7 @@ pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> 
     if let Some(life) = args.life {
         life.begin();
     }
+    context.on_this_machine()?;
     let settings = context.settings(&args.overrides())?;
     if args.detach && args.life.is_none() {
         detach(args, &settings, context)

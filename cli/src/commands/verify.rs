@@ -97,6 +97,7 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Ex
         context.printer.report(&list())?;
         return Ok(Exit::Ok);
     }
+    context.on_this_machine()?;
     let settings = context.settings(&args.overrides())?;
     let names_database = args.engine.is_some() || args.database_url.is_some();
     // The engine reads while orders are told anew.
