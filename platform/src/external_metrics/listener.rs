@@ -1,10 +1,12 @@
 //! Connections: let in by the door, answered, and ended in an orderly way.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::authority::Caller;
-use super::door::Door;
+use super::door::{Door, Terms};
 
 /// The most connections at once; more wait in the system's queue. The API server keeps a few, a node asks one by one.
 const CONNECTIONS_MAX: usize = 256;
@@ -67,21 +69,35 @@ pub(super) async fn serve(
 
 async fn greet(stream: TcpStream, door: Option<Arc<Door>>, router: Router, watcher: Watcher) {
     stream.set_nodelay(true).ok();
-    let Some(door) = door else { return talk(stream, Caller::Known, router, watcher).await };
+    let Some(door) = door else { return talk(stream, Caller::Known, None, router, watcher).await };
     let terms = door.terms().await;
     let acceptor = TlsAcceptor::from(Arc::clone(&terms.config));
     match tokio::time::timeout(HANDSHAKE_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
             let caller = terms.caller(stream.get_ref().1);
-            talk(stream, caller, router, watcher).await;
+            talk(stream, caller, Some(Agreed { door, terms }), router, watcher).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "a caller was not let in"),
         Err(_) => tracing::debug!("a caller did not agree on TLS in time"),
     }
 }
 
-/// Answers what comes over `stream` until it ends or `watcher` says so. A connection that breaks is its caller's affair.
-async fn talk<S>(stream: S, caller: Caller, router: Router, watcher: Watcher)
+/// On which terms a connection was made, and where the newest are.
+#[derive(Clone)]
+struct Agreed {
+    door: Arc<Door>,
+    terms: Arc<Terms>,
+}
+
+impl Agreed {
+    async fn is_outdated(&self) -> bool {
+        !Arc::ptr_eq(&self.terms, &self.door.terms().await)
+    }
+}
+
+/// Answers what comes over `stream` until it ends, `watcher` says so, or what was `agreed` is no longer so: then the caller
+/// has to come in anew. A connection that breaks is its caller's affair.
+async fn talk<S>(stream: S, caller: Caller, agreed: Option<Agreed>, router: Router, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -89,7 +105,16 @@ where
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
-        router.clone().oneshot(request)
+        let (answered, agreed) = (router.clone().oneshot(request), agreed.clone());
+        async move {
+            let mut response = answered.await?;
+            if let Some(agreed) = agreed
+                && agreed.is_outdated().await
+            {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -7,7 +7,7 @@ use platform::app::{Callers, MetricsOptions, RunningMetrics};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
 
-use super::certificates::{Answer, Authority, Identity, ask};
+use super::certificates::{Answer, Authority, Identity, Line, ask, config};
 use super::shop::{FakeProcess, PATIENCE, options, peers, started, values_of};
 
 const PROXY: &str = "front-proxy-client";
@@ -162,6 +162,23 @@ async fn until_let_in(world: &World, identity: &Identity) {
     let began = Instant::now();
     while !world.sagas(Some(identity)).await.is_ok_and(|answer| answer.status == StatusCode::OK) {
         assert!(began.elapsed() < PATIENCE, "the new authority does not count");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_an_older_authority_vouched_for_does_not_go_on() {
+    let world = World::new(&[PROXY]).await;
+    let config = config(&world.servers.pem, Some(&world.callers.caller(PROXY)));
+    let mut line = Line::open(config, &world.role.url).await.unwrap();
+    for _ in 0..3 {
+        let answer = line.ask(&values_of("saga_inflight", "")).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "one connection is good for many questions");
+    }
+    world.trust(&Authority::new("callers, renewed").pem);
+    let began = Instant::now();
+    while line.ask(&values_of("saga_inflight", "")).await.is_ok() {
+        assert!(began.elapsed() < PATIENCE, "the connection goes on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use platform::app::CertificateFiles;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -14,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 /// An authority.
@@ -80,7 +82,7 @@ impl Identity {
     }
 }
 
-/// What came back over one connection of its own.
+/// What came back.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Value,
@@ -88,41 +90,71 @@ pub(super) struct Answer {
     pub(super) shown: CertificateDer<'static>,
 }
 
-/// Asks the server at `url`, which `roots` must vouch for, showing `identity`. An error is what became of the connection.
-pub(super) async fn ask(
-    url: &str,
-    path: &str,
-    roots: &str,
-    identity: Option<&Identity>,
-) -> Result<Answer, std::io::Error> {
+/// A connection on which one can ask more than once.
+pub(super) struct Line {
+    sender: SendRequest<Empty<bytes::Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+    host: String,
+    shown: CertificateDer<'static>,
+}
+
+impl Line {
+    /// A connection to the server at `url`. An error is what became of it.
+    pub(super) async fn open(config: ClientConfig, url: &str) -> Result<Self, std::io::Error> {
+        let host = url.strip_prefix("https://").unwrap_or_else(|| panic!("{url} is not TLS")).to_owned();
+        let stream = TcpStream::connect(&host).await?;
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
+        let made = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = made.map_err(std::io::Error::other)?;
+        Ok(Self { sender, connection: tokio::spawn(connection), host, shown })
+    }
+
+    pub(super) async fn ask(&mut self, path: &str) -> Result<Answer, std::io::Error> {
+        let request = Request::get(path).header("host", &self.host).body(Empty::new()).unwrap();
+        let response = self.sender.send_request(request).await.map_err(std::io::Error::other)?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Ok(Answer { status, body, shown: self.shown.clone() })
+    }
+
+    /// Ends it in an orderly way.
+    async fn end(self) -> Result<(), std::io::Error> {
+        drop(self.sender);
+        self.connection.await.unwrap().map_err(std::io::Error::other)
+    }
+}
+
+/// Trusts `roots` and shows `identity`.
+pub(super) fn config(roots: &str, identity: Option<&Identity>) -> ClientConfig {
     let mut store = RootCertStore::empty();
     store.add(CertificateDer::from_pem_slice(roots.as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(store);
-    let config = match identity {
+    match identity {
         Some(identity) => builder.with_client_auth_cert(identity.chain(), identity.private_key()).unwrap(),
         None => builder.with_no_client_auth(),
-    };
-    ask_with(config, url, path).await
+    }
 }
 
-/// The same, with a configuration of the caller's.
+/// Asks once, over a connection of its own.
 pub(super) async fn ask_with(config: ClientConfig, url: &str, path: &str) -> Result<Answer, std::io::Error> {
-    let address = url.strip_prefix("https://").unwrap_or_else(|| panic!("{url} is not TLS"));
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
-    let connection = tokio::spawn(connection);
-    let request = Request::get(path).header("host", address).body(Empty::<bytes::Bytes>::new()).unwrap();
-    let response = sender.send_request(request).await.map_err(std::io::Error::other)?;
-    let status = response.status();
-    let body = response.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
-    drop(sender);
-    connection.await.unwrap().map_err(std::io::Error::other)?;
-    Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), shown })
+    let mut line = Line::open(config, url).await?;
+    let answer = line.ask(path).await?;
+    line.end().await?;
+    Ok(answer)
+}
+
+/// Asks once the server at `url`, which `roots` must vouch for, showing `identity`.
+pub(super) async fn ask(
+    url: &str,
+    path: &str,
+    roots: &str,
+    identity: Option<&Identity>,
+) -> Result<Answer, std::io::Error> {
+    ask_with(config(roots, identity), url, path).await
 }

@@ -41,6 +41,12 @@ pub(super) struct FakeProcess {
 impl FakeProcess {
     /// One that tells `exposition` of itself.
     pub(super) async fn telling(exposition: &str) -> Self {
+        Self::telling_at("127.0.0.1:0", exposition).await.expect("a free port")
+    }
+
+    /// The same, at this address; none where that cannot be had.
+    pub(super) async fn telling_at(address: &str, exposition: &str) -> Option<Self> {
+        let listener = TcpListener::bind(address).await.ok()?;
         let manner = Arc::new(Mutex::new(Manner::Tells(exposition.to_owned())));
         let asked = Arc::new(AtomicUsize::new(0));
         let (known, count) = (Arc::clone(&manner), Arc::clone(&asked));
@@ -49,11 +55,10 @@ impl FakeProcess {
             count.fetch_add(1, Ordering::SeqCst);
             async move { answer(manner, request.uri().path()).await }
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         tokio::spawn(server::serve(listener, router, ServerLimits::default(), stop.clone()));
-        Self { url, manner, asked, _stop: stop.drop_guard() }
+        Some(Self { url, manner, asked, _stop: stop.drop_guard() })
     }
 
     pub(super) fn now_tells(&self, exposition: &str) {
@@ -124,12 +129,21 @@ pub(super) async fn beside(told: &[(&str, &[&str])]) -> RunningMetrics {
 
 /// What is answered at `path`: the status, the content type, and the JSON.
 pub(super) async fn get(role: &RunningMetrics, path: &str) -> (StatusCode, Value) {
-    ask(role, "GET", path).await
+    get_from(&role.url, path).await
+}
+
+/// The same, where only the address is at hand.
+pub(super) async fn get_from(url: &str, path: &str) -> (StatusCode, Value) {
+    asked(url, "GET", path).await
 }
 
 pub(super) async fn ask(role: &RunningMetrics, method: &str, path: &str) -> (StatusCode, Value) {
+    asked(&role.url, method, path).await
+}
+
+async fn asked(url: &str, method: &str, path: &str) -> (StatusCode, Value) {
     let client = HttpClient::new(PATIENCE);
-    let url = format!("{}{path}", role.url);
+    let url = format!("{url}{path}");
     let request = axum::http::Request::builder().method(method).uri(url).body(Full::default()).unwrap();
     let answer = client.send(request, PATIENCE).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json", "{method} {path}");

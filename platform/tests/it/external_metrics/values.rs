@@ -1,6 +1,6 @@
 //! What is answered, and what is not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::shop::{FakeProcess, ask, beside, get, nobody, options, peers, started, until, values_of};
+use super::shop::{
+    FakeProcess, PATIENCE, ask, beside, get, get_from, nobody, options, peers, started, until, values_of,
+};
 
 const GROUP: &str = "/apis/external.metrics.k8s.io";
 const ORDER: &str = "# TYPE saga_inflight gauge\nsaga_inflight 3\n";
@@ -144,6 +146,21 @@ async fn of_several_replicas_the_one_that_has_looked_counts() {
 }
 
 #[tokio::test]
+async fn every_address_behind_a_name_is_asked() {
+    // Names that the system knows anywhere are few, and where this one has one address the others cannot be told apart.
+    let (other, fresh) = (FakeProcess::telling(ORDER).await, FakeProcess::telling("saga_inflight 0\n").await);
+    let (_, port) = other.url.rsplit_once(':').unwrap();
+    let second = FakeProcess::telling_at(&format!("[::1]:{port}"), "saga_inflight 70\n").await;
+    let named = format!("http://localhost:{port}");
+    let addresses: Vec<_> =
+        tokio::net::lookup_host(named.trim_start_matches("http://")).await.unwrap().collect();
+    let is_second_known = second.is_some() && addresses.iter().any(std::net::SocketAddr::is_ipv6);
+    let role = beside(&[("order", &[&named, &fresh.url])]).await;
+    let sagas = get(&role, &values_of("saga_inflight", "service=order")).await;
+    assert_eq!(items(&sagas)[0].1, if is_second_known { "70" } else { "3" });
+}
+
+#[tokio::test]
 async fn one_replica_is_enough_when_the_others_are_away() {
     let (broken, other) = (FakeProcess::telling("").await, FakeProcess::telling(ORDER).await);
     broken.now_fails();
@@ -219,6 +236,25 @@ async fn until_status(
     wanted: StatusCode,
 ) -> (StatusCode, Value) {
     (wanted, until(async || get(role, path).await, |status, _| status == wanted).await)
+}
+
+#[tokio::test]
+async fn who_asked_before_the_end_is_answered() {
+    let process = FakeProcess::telling(ORDER).await;
+    process.now_hangs();
+    let role = beside(&[("order", &[&process.url])]).await;
+    let url = role.url.clone();
+    let asking = tokio::spawn(async move { get_from(&url, &values_of("saga_inflight", "")).await });
+    let began = Instant::now();
+    while process.asked() == 0 {
+        assert!(began.elapsed() < PATIENCE, "nobody asks the process");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let address = role.url.trim_start_matches("http://").to_owned();
+    role.drain().await;
+    let answer = asking.await.unwrap();
+    refused(&answer, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens afterwards");
 }
 
 #[tokio::test]
