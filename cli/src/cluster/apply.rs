@@ -1,8 +1,6 @@
 //! Objects onto the cluster: each is applied by the server, under one manager's name, with unknown fields refused and
 //! nothing taken from others.
 
-use serde_json::Value;
-
 use super::api::{Api, ApiError, Applying};
 use super::object::{Key, Object};
 use super::{MANAGER, PART_OF};
@@ -120,26 +118,6 @@ fn contests(error: &ApiError) -> Vec<Contest> {
         .collect()
 }
 
-/// An object that names only how many pods there are, to give that field back before the object leaves it to an
-/// autoscaler: the server would otherwise set it to its default, which is one.
-#[must_use]
-pub fn handover(live: &Object) -> Option<Object> {
-    let owns = |entry: &Value| {
-        entry["manager"] == MANAGER
-            && entry["operation"] == "Apply"
-            && entry.pointer("/fieldsV1/f:spec/f:replicas").is_some()
-    };
-    let is_ours = live.at("/metadata/managedFields")?.as_array()?.iter().any(owns);
-    let replicas = live.number("/spec/replicas").filter(|_| is_ours)?;
-    let value = serde_json::json!({
-        "apiVersion": live.api_version(),
-        "kind": live.kind(),
-        "metadata": {"name": live.name(), "namespace": live.key().namespace},
-        "spec": {"replicas": replicas},
-    });
-    Object::new(value).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
@@ -162,21 +140,5 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].manager, "kubectl-edit");
         assert!(found[0].field.ends_with(".image"));
-    }
-
-    #[test]
-    fn replicas_are_handed_over_only_by_whom_they_belong_to() {
-        let live = |manager: &str| {
-            Object::new(json!({
-                "apiVersion": "apps/v1", "kind": "Deployment",
-                "metadata": {"name": "order-a", "namespace": "shop", "managedFields": [
-                    {"manager": manager, "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-                ]},
-                "spec": {"replicas": 4}
-            }))
-            .unwrap()
-        };
-        assert_eq!(handover(&live(MANAGER)).unwrap().number("/spec/replicas"), Some(4));
-        assert_eq!(handover(&live("helm")), None);
     }
 }

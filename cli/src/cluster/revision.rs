@@ -230,11 +230,10 @@ fn unpack(packed: &str) -> anyhow::Result<Vec<Object>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn revision(number: u64, status: RevisionStatus) -> Revision {
-        Revision {
+impl Revision {
+    /// One of the order service, for tests.
+    pub(crate) fn sample(number: u64, status: RevisionStatus) -> Self {
+        Self {
             service: "order".into(),
             number,
             status,
@@ -248,6 +247,11 @@ mod tests {
             rollback_of: None,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn what_was_rendered_comes_back_without_secrets() {
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_secret_tells_the_revision_again() {
-        let written = revision(7, RevisionStatus::RolledBack);
+        let written = Revision::sample(7, RevisionStatus::RolledBack);
         let secret = secret("shop", &written);
         assert_eq!(secret.label(STATUS), Some("rolled-back"));
         assert_eq!(read(&secret), Some(written));
@@ -276,7 +280,7 @@ mod tests {
         let all: Vec<Revision> = [Superseded, Superseded, Failed, Deployed, Failed, Pending]
             .into_iter()
             .zip(1..)
-            .map(|(status, number)| revision(number, status))
+            .map(|(status, number)| Revision::sample(number, status))
             .collect();
         assert_eq!(superfluous(&all, 10), [0; 0]);
         assert_eq!(superfluous(&all, 4), [1, 3]);

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::deploy::failed;
+use super::errand::failed;
 use crate::cluster::apply::Consent;
 use crate::cluster::applyset::{self, ApplySet};
 use crate::cluster::connect::Cluster;

@@ -14,6 +14,7 @@ mod dlq;
 mod doctor;
 mod down;
 mod duration;
+mod errand;
 mod help;
 mod history;
 mod image;

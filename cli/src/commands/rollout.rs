@@ -5,21 +5,20 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::deploy::{failed, report, say, stop_switch, take_lock};
+use super::errand::{Errand, failed, report};
 use super::lock::myself;
-use crate::cluster::apply::Consent as Taking;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock;
+use crate::cluster::release::command;
 use crate::cluster::release::shop::ShopState;
-use crate::cluster::release::{Event, command};
 use crate::cluster::rollout::{Command, Verb};
 use crate::cluster::state::Stored;
 use crate::config::KubernetesSettings;
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Report, Table};
-use crate::targets::kubernetes::deploy::{Deploy, Wish};
-use crate::targets::kubernetes::{self, Consent, Danger, rendering};
+use crate::targets::kubernetes::deploy::Wish;
+use crate::targets::kubernetes::{self, Consent, Danger};
 
 /// The words of `rollout`.
 #[derive(Debug, Subcommand)]
@@ -64,8 +63,7 @@ impl RolloutCommand {
 
 pub(super) fn run(command: &RolloutCommand, context: &Context<'_>) -> anyhow::Result<Report> {
     let settings = context.config()?.kubernetes(variable)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    context.runtime()?.block_on(async {
         let cluster = kubernetes::connect(&settings, &context.env).await?;
         match command {
             RolloutCommand::Status => status(&cluster).await,
@@ -157,35 +155,11 @@ async fn act(
         let told = format!("told to {}, who drives the release", holder.who);
         return Ok(Report::facts(json!({"told": holder.who}), [(word, told)]));
     }
-    let lock = take_lock(&format!("rollout {word}"), Duration::ZERO, cluster, &run, context).await?;
-    let stopped = stop_switch(context);
-    let outcome = async {
-        let desired = rendering::desired(cluster, settings, None, &[], &context.env).await?;
-        let wish = Wish {
-            strategy: Wish::strategy(settings.strategy, 15, 0, false),
-            only: Vec::new(),
-            consent: Taking::default(),
-            ready: Duration::from_secs(600),
-            keep: 10,
-            who: myself(),
-            run,
-            waits_for_old: true,
-        };
-        let talk = |event: Event| say(&event, context);
-        let is_stopped = || stopped.load(std::sync::atomic::Ordering::SeqCst) > 0;
-        let deploy = Deploy {
-            cluster,
-            env: &context.env,
-            lock: &lock,
-            wish: &wish,
-            talk: &talk,
-            is_stopped: &is_stopped,
-        };
-        deploy.go_on(&desired).await.map_err(failed)
-    }
-    .await;
-    if let Err(error) = lock.release().await {
-        context.printer.warn(&format!("the deploy lock ends by itself in a minute: {error}"));
-    }
-    Ok(report(&outcome?, began.elapsed()))
+    let wish = Wish::usual(Wish::usual_strategy(settings.strategy), myself(), run);
+    let command = format!("rollout {word}");
+    let errand = Errand { command: &command, patience: Duration::ZERO, image: None, sets: &[], wish: &wish };
+    let deployed = errand
+        .under_lock(cluster, settings, context, async |deploy, desired| deploy.go_on(&desired).await)
+        .await?;
+    Ok(report(&deployed, began.elapsed()))
 }

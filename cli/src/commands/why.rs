@@ -24,8 +24,7 @@ const ASKED: [&str; 3] = ["Deployment", "StatefulSet", "Job"];
 
 pub(super) fn run(args: &WhyArgs, context: &Context<'_>) -> anyhow::Result<Report> {
     let settings = context.config()?.kubernetes(variable)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    context.runtime()?.block_on(async {
         let cluster = kubernetes::connect(&settings, &context.env).await?;
         let mirror = Mirror::of(&cluster.api, cluster.namespace(), KINDS).await;
         let mirror = mirror.map_err(|error| cluster.refused(error, "look at the namespace"))?;

@@ -113,14 +113,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::dev as config;
     use super::*;
-
-    fn config(text: &str) -> (tempfile::TempDir, Config) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("shop.toml"), text).unwrap();
-        let config = Config::load("dev", None, folder.path()).unwrap();
-        (folder, config)
-    }
 
     #[test]
     fn the_environment_beats_the_section_beats_the_defaults_beats_what_is_built_in() {

@@ -138,6 +138,15 @@ fn parse(path: &Path, text: &str) -> Result<File, Failure> {
     document::read(&path.display().to_string(), text, kind)
 }
 
+/// The environment `dev` of a `shop.toml` with this text, for tests; the folder that it stands in goes with the first.
+#[cfg(test)]
+pub(super) fn dev(text: &str) -> (tempfile::TempDir, Config) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("shop.toml"), text).unwrap();
+    let config = Config::load("dev", None, folder.path()).unwrap();
+    (folder, config)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

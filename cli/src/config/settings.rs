@@ -165,9 +165,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("shop.toml"), text).unwrap();
-        Config::load("dev", None, folder.path()).unwrap()
+        super::super::load::dev(text).1
     }
 
     #[test]

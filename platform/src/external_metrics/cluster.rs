@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::authority::{Authority, roots};
+use crate::http::client::chain;
 
 /// Where a pod finds its token and the authority of its API server.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -135,16 +136,4 @@ impl Cluster {
         let body = body.map_err(|error| failed(&error))?.to_bytes();
         serde_json::from_slice(&body).map_err(|error| failed(&error))
     }
-}
-
-/// An error with what led to it: the client's own words are only that it failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -109,7 +109,8 @@ async fn within<T>(
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with what led to it: the client's own words are only that it failed.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

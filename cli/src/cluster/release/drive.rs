@@ -21,7 +21,7 @@ use crate::cluster::mirror::Mirror;
 use crate::cluster::object::{Key, Object};
 use crate::cluster::revision::{self, Revision};
 use crate::cluster::rollout::{
-    Action, Next, Outcome, Phase, Plan, RevisionStatus, Selector, Slot, State, Step, step,
+    Action, Command, Next, Outcome, Phase, Plan, RevisionStatus, Selector, Slot, State, Step, step,
 };
 use crate::cluster::state::Stored;
 
@@ -37,8 +37,6 @@ const TICK: Duration = Duration::from_secs(1);
 pub enum Ended {
     /// It has ended.
     With(Outcome),
-    /// It is live, and its old slot is kept for a while.
-    Released,
     /// It waits for a person.
     Paused {
         /// Why.
@@ -51,6 +49,14 @@ pub enum Ended {
     },
     /// Somebody asked to stop: it can be gone on with.
     Interrupted,
+}
+
+impl Ended {
+    /// Whether the new revision is live, and nothing is left to be done.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        *self == Self::With(Outcome::Released)
+    }
 }
 
 /// What a run knows of the revision that it brings out.
@@ -76,8 +82,6 @@ pub struct Driver<'a> {
     pub talk: Talk<'a>,
     /// Whether somebody asked to stop.
     pub is_stopped: &'a dyn Fn() -> bool,
-    /// Whether a release counts as done while its old slot is still kept.
-    pub leaves_early: bool,
 }
 
 /// What is remembered while the releases of some services are driven.
@@ -117,8 +121,9 @@ impl Driver<'_> {
         mirror: &mut Mirror,
     ) -> Result<BTreeMap<String, Ended>, ReleaseError> {
         let services: Vec<String> = plans.iter().map(|plan| plan.service.clone()).collect();
+        let told = command::told(&self.cluster.api, self.cluster.namespace()).await?;
         for plan in plans {
-            self.begin(course, plan);
+            self.begin(course, plan, told.as_ref().map(|(_, command)| command));
         }
         course.stored.save(&self.cluster.api).await?;
         let mut ended = BTreeMap::new();
@@ -151,13 +156,13 @@ impl Driver<'_> {
         }
     }
 
-    /// A release that goes on is taken up; another one is begun.
-    fn begin(&self, course: &mut Course, plan: Plan) {
+    /// A release that goes on is taken up; another one is begun. `told` was meant for one before it.
+    fn begin(&self, course: &mut Course, plan: Plan, told: Option<&Command>) {
         let now = self.env.now();
         let service = course.stored.value.service_mut(&plan.service);
         let state = match service.release.take() {
             Some(going_on) if going_on.plan().revision == plan.revision => going_on.resume(now),
-            _ => State::new(plan, service.live, now),
+            _ => State::new(plan, service.live, now).deaf_to(told),
         };
         service.release = Some(state);
     }
@@ -182,7 +187,8 @@ impl Driver<'_> {
         mirror: &Mirror,
     ) -> Result<(bool, Option<Ended>), ReleaseError> {
         let Some(state) = course.stored.value.service(service).release else {
-            return Ok((false, Some(Ended::Released)));
+            // It was begun before: whoever took it away since has decided.
+            return Ok((false, Some(Ended::Interrupted)));
         };
         let memory = course.memories.entry(service.to_owned()).or_default();
         let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
@@ -215,7 +221,6 @@ impl Driver<'_> {
         let end = match step.next {
             Next::Ended(outcome) => Some(Ended::With(outcome)),
             Next::Stuck { reason } => Some(Ended::Stuck { reason }),
-            Next::Look { .. } if self.leaves_early && step.state.is_released() => Some(Ended::Released),
             Next::Look { waits_for, .. } if step.actions.is_empty() && step.state.waits_for_a_person() => {
                 Some(Ended::Paused { why: waits_for })
             }

@@ -75,7 +75,7 @@ fn sight(job: &Object, mirror: &Mirror, troubles: &mut Troubles, env: &Env) -> O
                 && (object.name().starts_with(job.name())
                     || object.text("/involvedObject/name").is_some_and(|name| name.starts_with(job.name())))
         };
-        mirror.objects().iter().filter(is_about).cloned().collect::<Vec<_>>()
+        mirror.look(|objects| objects.values().filter(is_about).cloned().collect::<Vec<_>>())
     };
     let (pods, events) = (of_kind("Pod"), of_kind("Event"));
     let trouble = troubles.observe(&Sight { owner: Some(job), pods: &pods, events: &events }, env.now());

@@ -103,6 +103,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_before_a_release_began_is_not_heard() {
+        let mut scene = Scene::blue_green(|_| {});
+        scene.hear("1", Verb::Abort);
+        let told = scene.seen.command.clone();
+        scene.state = scene.state.clone().deaf_to(told.as_ref());
+        let step = scene.step();
+        assert_eq!((step.state.reason(), step.refused), (None, None));
+        scene.hear("2", Verb::Abort);
+        assert_eq!(scene.step().state.reason(), Some("aborted by ann: because"));
+    }
+
+    #[test]
     fn a_pause_holds_it_where_it_is_until_it_is_promoted() {
         let mut scene = Scene::blue_green(|_| {});
         scene.runs(Slot::B, 2, 3);

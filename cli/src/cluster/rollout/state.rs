@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Outcome;
 use super::gates::Tally;
+use super::observation::Command;
 use super::plan::{BlueGreen, Cutover, Plan, Promote, Strategy};
 use super::slot::Slot;
 
@@ -176,6 +177,13 @@ impl State {
             reason: None,
             heard: None,
         }
+    }
+
+    /// The same, for whom `command` is not meant: it was told before the release began.
+    #[must_use]
+    pub fn deaf_to(mut self, command: Option<&Command>) -> Self {
+        self.heard = command.map(|command| command.id.clone());
+        self
     }
 
     /// The same release, taken up by another process, or after a pause in the driving. What has to last for a while begins

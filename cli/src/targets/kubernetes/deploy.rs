@@ -19,7 +19,7 @@ use crate::cluster::release::shop::{ServiceState, ShopState};
 use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
 use crate::cluster::revision::{self, Revision};
 use crate::cluster::rollout::{
-    BlueGreen, Cutover, Gates, Limits, Outcome, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
+    BlueGreen, Cutover, Gates, Limits, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
 };
 use crate::cluster::state::Stored;
 
@@ -40,9 +40,14 @@ pub struct Wish {
     pub who: String,
     /// The run.
     pub run: String,
-    /// Whether old slots are waited for until they have no pods.
-    pub waits_for_old: bool,
 }
+
+/// How long both slots serve, unless somebody says otherwise.
+const OVERLAP_S: u32 = 15;
+/// How long pods may take to get ready, unless somebody says otherwise.
+const READY: Duration = Duration::from_secs(600);
+/// How many revisions are kept, unless somebody says otherwise.
+const KEPT: usize = 10;
 
 /// What became of a deploy.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +63,19 @@ pub struct Deployed {
 }
 
 impl Wish {
-    /// The strategy with this name and the usual settings; `by_hand` waits for a person before customers reach it.
+    /// All that changed, with nothing taken from others, in the run `run` of `who`.
+    #[must_use]
+    pub fn usual(strategy: Strategy, who: String, run: String) -> Self {
+        Self { strategy, only: Vec::new(), consent: Consent::default(), ready: READY, keep: KEPT, who, run }
+    }
+
+    /// The strategy with this name and the usual settings.
+    #[must_use]
+    pub fn usual_strategy(word: crate::config::Strategy) -> Strategy {
+        Self::strategy(word, OVERLAP_S, 0, false)
+    }
+
+    /// The strategy with this name; `by_hand` waits for a person before customers reach it.
     #[must_use]
     pub fn strategy(
         word: crate::config::Strategy,
@@ -117,11 +134,7 @@ impl Deploy<'_> {
             prepare::run(self.cluster, &desired, &mut mirror, self.env, self.is_stopped, self.talk).await?;
         }
         deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
-        let is_good = deployed
-            .services
-            .values()
-            .all(|end| matches!(end, Ended::Released | Ended::With(Outcome::Released)));
-        if is_good {
+        if deployed.services.values().all(Ended::is_good) {
             deployed.pruned = shared::prune(api, namespace, &mut set, &members, self.talk).await?;
         }
         Ok(deployed)
@@ -145,19 +158,10 @@ impl Deploy<'_> {
         all.retain(|revision| revision.service == service);
         let Some(target) = target(&all, live, to) else { return Ok(None) };
         let newest = all.last().map_or(0, |revision| revision.number);
-        let revision = Revision {
-            number: newest + 1,
-            status: RevisionStatus::Pending,
-            who: self.wish.who.clone(),
-            run: self.wish.run.clone(),
-            at: self.env.now().to_string(),
-            ended_at: None,
-            reason: None,
-            rollback_of: Some(target.number),
-            ..target.clone()
-        };
         let objects =
             ServiceObjects::of_slots(revision::objects(api, namespace, service, target.number).await?);
+        let mut revision = self.pending(service, newest + 1, &objects, live);
+        revision.rollback_of = Some(target.number);
         let cargo = BTreeMap::from([(service.to_owned(), Cargo { revision, objects })]);
         let mut mirror = Mirror::of(api, namespace, KINDS).await?;
         let services = self.release(desired, stored, cargo, &mut mirror).await?;
@@ -233,26 +237,31 @@ impl Deploy<'_> {
             }
             let mine = |revision: &&Revision| revision.service == *service;
             let newest = revisions.iter().filter(mine).map(|revision| revision.number).max().unwrap_or(0);
-            let strategy = match self.wish.strategy {
-                Strategy::BlueGreen(_) if state.revision.is_some() => "blue-green",
-                _ => "rolling",
-            };
-            let revision = Revision {
-                service: service.clone(),
-                number: newest + 1,
-                status: RevisionStatus::Pending,
-                image: objects.image().to_owned(),
-                strategy: strategy.to_owned(),
-                who: self.wish.who.clone(),
-                run: self.wish.run.clone(),
-                at: self.env.now().to_string(),
-                ended_at: None,
-                reason: None,
-                rollback_of: None,
-            };
+            let revision = self.pending(service, newest + 1, objects, state.revision);
             cargo.insert(service.clone(), Cargo { revision, objects: objects.clone() });
         }
         Ok(cargo)
+    }
+
+    /// What is recorded of a release of `service` before it begins; `live` is the revision that it follows.
+    fn pending(&self, service: &str, number: u64, objects: &ServiceObjects, live: Option<u64>) -> Revision {
+        let strategy = match self.wish.strategy {
+            Strategy::BlueGreen(_) if live.is_some() => "blue-green",
+            _ => "rolling",
+        };
+        Revision {
+            service: service.to_owned(),
+            number,
+            status: RevisionStatus::Pending,
+            image: objects.image().to_owned(),
+            strategy: strategy.to_owned(),
+            who: self.wish.who.clone(),
+            run: self.wish.run.clone(),
+            at: self.env.now().to_string(),
+            ended_at: None,
+            reason: None,
+            rollback_of: None,
+        }
     }
 
     /// Whether the live slot is otherwise than `objects` say.
@@ -305,15 +314,13 @@ impl Deploy<'_> {
             consent: self.wish.consent,
             talk: self.talk,
             is_stopped: self.is_stopped,
-            leaves_early: !self.wish.waits_for_old,
         };
         let mut course = Course::new(stored, desired.clone(), cargo);
         let mut ended = BTreeMap::new();
         for wave in plans {
             let names: Vec<String> = wave.iter().map(|plan| plan.service.clone()).collect();
             let came = driver.drive(&mut course, wave, mirror).await?;
-            let is_good =
-                came.values().all(|end| matches!(end, Ended::Released | Ended::With(Outcome::Released)));
+            let is_good = came.values().all(Ended::is_good);
             ended.extend(came);
             for service in names {
                 revision::forget(&self.cluster.api, self.cluster.namespace(), &service, self.wish.keep)
@@ -391,27 +398,11 @@ pub fn told(event: &Event) -> String {
 mod tests {
     use super::*;
 
-    fn revision(number: u64, status: RevisionStatus) -> Revision {
-        Revision {
-            service: "order".into(),
-            number,
-            status,
-            image: String::new(),
-            strategy: String::new(),
-            who: String::new(),
-            run: String::new(),
-            at: String::new(),
-            ended_at: None,
-            reason: None,
-            rollback_of: None,
-        }
-    }
-
     #[test]
     fn the_way_back_is_the_newest_that_was_good_before_what_is_live() {
         use RevisionStatus::{Deployed, Failed, Superseded};
-        let all =
-            [revision(1, Superseded), revision(2, Superseded), revision(3, Failed), revision(4, Deployed)];
+        let all = [(1, Superseded), (2, Superseded), (3, Failed), (4, Deployed)]
+            .map(|(number, status)| Revision::sample(number, status));
         let number = |to| target(&all, Some(4), to).map(|revision| revision.number);
         assert_eq!(number(None), Some(2));
         assert_eq!(number(Some(1)), Some(1));
