@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::cells::cell;
-use super::connection::failure;
+use super::connection::{IDLE, failure, shrink};
 use super::statements::Statements;
 use super::{Answer, Counters, spawn};
 use crate::storage::{Row, StorageError, Value};
@@ -39,7 +39,7 @@ pub(super) fn start_readers(
 }
 
 fn serve_reads(connection: Connection, jobs: &Receiver<ReaderJob>, counters: &Counters) {
-    let closing = answer_reads(&mut Statements::new(&connection), jobs, counters);
+    let closing = answer_reads(&connection, jobs, counters);
     // Gone before it says so: the writer must be the last, or the log stays beside the file.
     drop(connection);
     if let Some(answer) = closing {
@@ -49,13 +49,14 @@ fn serve_reads(connection: Connection, jobs: &Receiver<ReaderJob>, counters: &Co
 
 /// Answers until told to close, or until the engine is dropped; whoever waits for the end is handed back.
 fn answer_reads(
-    statements: &mut Statements<'_>,
+    connection: &Connection,
     jobs: &Receiver<ReaderJob>,
     counters: &Counters,
 ) -> Option<oneshot::Sender<()>> {
+    let statements = &mut Statements::new(connection);
     loop {
-        match jobs.recv() {
-            Ok(ReaderJob::Read { sql, params, answer }) => {
+        match next(connection, jobs)? {
+            ReaderJob::Read { sql, params, answer } => {
                 if answer.is_closed() {
                     continue;
                 }
@@ -70,8 +71,19 @@ fn answer_reads(
                 counters.busy.fetch_sub(1, Ordering::Relaxed);
                 answer.send(outcome).ok();
             }
-            Ok(ReaderJob::Close { answer }) => return Some(answer),
-            Err(_) => return None,
+            ReaderJob::Close { answer } => return Some(answer),
+        }
+    }
+}
+
+/// The next job. A reader that has nothing to do for a while gives back the pages that it kept.
+fn next(connection: &Connection, jobs: &Receiver<ReaderJob>) -> Option<ReaderJob> {
+    match jobs.recv_timeout(IDLE) {
+        Ok(job) => Some(job),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            shrink(connection);
+            jobs.recv().ok()
         }
     }
 }
