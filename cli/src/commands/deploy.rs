@@ -40,7 +40,7 @@ pub struct DeployArgs {
     /// One value of the chart, as `a.b=c`; may be given again
     #[arg(long = "set", value_name = "NAME=VALUE")]
     sets: Vec<String>,
-    /// How long pods may take to get ready
+    /// How long pods may take to get ready, and tables to be brought up to date
     #[arg(long, value_name = "LENGTH", default_value = "10m")]
     timeout: Span,
     /// Wait so long for somebody else's deploy
@@ -71,13 +71,10 @@ async fn deploy(
     context.printer.say(&cluster.banner());
     let known = rendering::services(Chart::embedded())?;
     for service in &args.services {
-        if !known.contains(service) {
-            let message = format!("there is no service `{service}`");
-            let near = nearest(service, known.iter().map(String::as_str));
-            return Err(Failure::new(Exit::Usage, "E-SERVICE", message)
-                .hint(near.map_or_else(|| known.join(", "), |near| format!("did you mean `{near}`?")))
-                .into());
-        }
+        check(service, &known, Exit::Usage, "there is no service")?;
+    }
+    for service in settings.gates.services.keys() {
+        check(service, &known, Exit::Config, "shop.toml has gates for a service that is not there:")?;
     }
     args.consent.to(
         &format!("deploying to {}", settings.environment),
@@ -98,7 +95,7 @@ async fn deploy(
         consent: Taking { takes_over: args.take_ownership },
         ready: args.timeout.duration(),
         keep: args.history.into(),
-        ..Wish::usual(strategy, myself(), context.env.id::<()>().to_string())
+        ..Wish::usual(strategy, settings.gates.clone(), myself(), context.env.id::<()>().to_string())
     };
     let errand = Errand {
         command: "deploy",
@@ -111,4 +108,13 @@ async fn deploy(
         .under_lock(&cluster, settings, context, async |deploy, desired| deploy.run(desired).await)
         .await?;
     Ok(report(&deployed, began.elapsed()))
+}
+
+fn check(service: &str, known: &[String], exit: Exit, what: &str) -> Result<(), Failure> {
+    if known.iter().any(|one| one == service) {
+        return Ok(());
+    }
+    let near = nearest(service, known.iter().map(String::as_str));
+    Err(Failure::new(exit, "E-SERVICE", format!("{what} `{service}`"))
+        .hint(near.map_or_else(|| known.join(", "), |near| format!("did you mean `{near}`?"))))
 }

@@ -127,6 +127,9 @@ pub(super) fn failed(error: ReleaseError) -> anyhow::Error {
         ReleaseError::Prepare { .. } => {
             (Exit::RolledBack, "E-PREPARE", "nothing that serves was changed; mend it and deploy again")
         }
+        ReleaseError::NotReady { .. } => {
+            (Exit::Timeout, "E-TIMEOUT", "look with `shopctl why`, or give it longer with --timeout")
+        }
         ReleaseError::Interrupted => {
             (Exit::Interrupted, "E-INTERRUPTED", "the same command goes on from here")
         }

@@ -155,7 +155,7 @@ async fn act(
         let told = format!("told to {}, who drives the release", holder.who);
         return Ok(Report::facts(json!({"told": holder.who}), [(word, told)]));
     }
-    let wish = Wish::usual(Wish::usual_strategy(settings.strategy), myself(), run);
+    let wish = Wish::usual(Wish::usual_strategy(settings.strategy), settings.gates.clone(), myself(), run);
     let command = format!("rollout {word}");
     let errand = Errand { command: &command, patience: Duration::ZERO, image: None, sets: &[], wish: &wish };
     let deployed = errand

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::settings::switch;
-use super::{Config, Strategy, Target};
+use super::{Config, Gates, Strategy, Target};
 use crate::failure::{Exit, Failure};
 
 /// Where a shop on Kubernetes lives, and what it is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct KubernetesSettings {
     /// The environment's name.
     pub environment: String,
@@ -27,6 +27,8 @@ pub struct KubernetesSettings {
     pub strategy: Strategy,
     /// Changes need the environment's name to be typed.
     pub protected: bool,
+    /// The figures that releases are held to.
+    pub gates: Gates,
 }
 
 impl Config {
@@ -76,6 +78,7 @@ impl Config {
             protected: switch("SHOPCTL_PROTECTED", &variable)?
                 .or_else(|| self.pick(|layer| layer.protected))
                 .unwrap_or(false),
+            gates: self.gates()?,
             environment,
         })
     }

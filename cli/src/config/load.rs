@@ -71,6 +71,11 @@ impl Config {
         self.path.as_deref()
     }
 
+    /// What the file says.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The text of the file.
     pub(super) fn text(&self) -> &str {
         &self.text
@@ -112,7 +117,7 @@ impl Config {
         Ok(self)
     }
 
-    fn invalid(&self, code: &'static str, message: String, hint: &str) -> Failure {
+    pub(super) fn invalid(&self, code: &'static str, message: String, hint: &str) -> Failure {
         let failure = Failure::new(Exit::Config, code, message).hint(hint);
         match &self.path {
             Some(path) => failure.object(path.display()),

@@ -8,6 +8,7 @@
 
 pub mod document;
 mod explain;
+mod gates;
 pub mod keys;
 mod kubernetes;
 mod load;
@@ -17,6 +18,7 @@ mod secret;
 mod settings;
 
 pub use explain::{Found, Origin};
+pub use gates::{Bake, Gate, Gates, Query};
 pub use kubernetes::KubernetesSettings;
 pub use load::Config;
 pub use model::{Engine, Limits, Strategy, Target};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::gates::{Bake, Gate, Service};
+
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,15 @@ pub struct File {
     /// What holds in one environment.
     #[serde(default)]
     pub env: BTreeMap<String, Layer>,
+    /// What is said of a service, in every environment on a cluster.
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
+    /// The figures that releases are held to.
+    #[serde(default)]
+    pub gates: BTreeMap<String, Gate>,
+    /// How often they are asked.
+    #[serde(default)]
+    pub bake: Bake,
 }
 
 /// What may be set for all environments or for one.

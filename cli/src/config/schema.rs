@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::gates::{Bake, Query};
 use super::keys::{KEYS, Key, Kind};
 
 /// `shop.toml` as a JSON Schema (draft 2020-12).
@@ -23,13 +24,75 @@ pub fn schema() -> Value {
                 "description": "what holds in one environment; `local` is built in",
                 "additionalProperties": {"$ref": "#/$defs/layer"},
             },
+            "services": {
+                "type": "object",
+                "description": "what is said of a service, in every environment on a cluster",
+                "additionalProperties": {"$ref": "#/$defs/service"},
+            },
+            "gates": {
+                "type": "object",
+                "description": "the figures that releases on a cluster are held to, by name",
+                "additionalProperties": {"$ref": "#/$defs/gate"},
+            },
+            "bake": bake(),
         },
-        "$defs": {"layer": {
-            "type": "object",
-            "additionalProperties": false,
-            "properties": KEYS.iter().map(|key| (key.name.to_owned(), property(key))).collect::<Map<_, _>>(),
-        }},
+        "$defs": {
+            "layer": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties":
+                    KEYS.iter().map(|key| (key.name.to_owned(), property(key))).collect::<Map<_, _>>(),
+            },
+            "service": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {"gates": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "the gates that its releases are held to",
+                }},
+            },
+            "gate": gate(),
+        },
     })
+}
+
+fn gate() -> Value {
+    let words = [Query::SuccessRate, Query::P99Ms].map(Query::word);
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["query"],
+        "anyOf": [{"required": ["min"]}, {"required": ["max"]}],
+        "properties": {
+            "query": {"enum": words, "description": "the figure, over the requests of one round"},
+            "min": {"type": "number", "description": "it has to be at least this"},
+            "max": {"type": "number", "description": "it has to be at most this"},
+            "min_samples": count("with fewer requests behind it, a figure says nothing", 100),
+            "failure_limit": count("so many rounds that it does not hold, and the release goes back", 2),
+        },
+    })
+}
+
+fn bake() -> Value {
+    let usual = Bake::default();
+    json!({
+        "type": "object",
+        "description": "how often gates are asked while customers reach the new pods",
+        "additionalProperties": false,
+        "properties": {
+            "rounds": count("so many rounds have to pass", usual.rounds),
+            "interval_s": count("the time before each", usual.interval_s),
+            "inconclusive_limit":
+                count("so many rounds in a row without a figure, and a person decides", usual.inconclusive_limit),
+            "unready_limit":
+                count("so many rounds with a pod that is not ready, and the release goes back", usual.unready_limit),
+        },
+    })
+}
+
+fn count(about: &str, usual: u32) -> Value {
+    json!({"type": "integer", "minimum": 0, "description": about, "default": usual})
 }
 
 fn property(key: &Key) -> Value {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use platform::vocabulary::Env;
+use platform::vocabulary::clock::since;
 
 use super::desired::Desired;
 use super::{Event, ReleaseError, Talk, causes, shared};
@@ -16,16 +17,19 @@ use crate::cluster::readiness::{Sight, Status, Troubles, status};
 const JOB: (&str, &str) = ("batch/v1", "Job");
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runs the Job of `desired` unless one of its name did before, and waits until it is done. One that failed is taken away
-/// after what is wrong was told, so that the next release can try again.
+/// Runs the Job of `desired` unless one of its name did before, and waits for at most `limit` until it is done. One that
+/// failed or is late is taken away after what is wrong was told, so that the next release can try again: what it did not
+/// commit is undone.
 ///
 /// # Errors
-/// [`ReleaseError::Prepare`] when it fails; when somebody asks to stop; when the cluster refuses or does not answer.
+/// [`ReleaseError::Prepare`] when it fails, [`ReleaseError::NotReady`] when it is late; when somebody asks to stop; when the
+/// cluster refuses or does not answer.
 pub async fn run(
     cluster: &Cluster,
     desired: &Desired,
     mirror: &mut Mirror,
     env: &Env,
+    limit: Duration,
     is_stopped: &dyn Fn() -> bool,
     talk: Talk<'_>,
 ) -> Result<(), ReleaseError> {
@@ -35,6 +39,7 @@ pub async fn run(
         shared::apply_all(api, namespace, &desired.prepare, Consent::default(), talk).await?;
     }
     let mut troubles = Troubles::default();
+    let began = env.now();
     let mut said = String::new();
     loop {
         if is_stopped() {
@@ -45,10 +50,16 @@ pub async fn run(
             Some(live) => (status(live, None), sight(live, mirror, &mut troubles, env)),
             None => (Status::InProgress { why: "it is not there".to_owned() }, None),
         };
-        let why = match (&status, trouble) {
+        let failed = |why: String| Some(ReleaseError::Prepare { why });
+        let error = match (&status, trouble) {
             (Status::Current, _) => return Ok(()),
-            (Status::Failed { why }, None) => Some(why.clone()),
-            (_, Some(trouble)) => Some(trouble),
+            (Status::Failed { why }, None) => failed(why.clone()),
+            (_, Some(trouble)) => failed(trouble),
+            (status, None) if since(began, env.now()) >= limit => Some(ReleaseError::NotReady {
+                object: job.key().to_string(),
+                seconds: limit.as_secs(),
+                why: status.to_string(),
+            }),
             (status, None) => {
                 let waits_for = status.to_string();
                 if waits_for != said {
@@ -58,11 +69,11 @@ pub async fn run(
                 None
             }
         };
-        if let Some(why) = why {
+        if let Some(error) = error {
             let causes = causes::of(cluster, mirror, job.key()).await;
             talk(Event::Causes { service: job.name().to_owned(), causes });
             api.delete(JOB, namespace, job.name(), None).await?;
-            return Err(ReleaseError::Prepare { why });
+            return Err(error);
         }
         mirror.changed(TICK).await;
     }

@@ -19,7 +19,7 @@ use crate::cluster::release::shop::{ServiceState, ShopState};
 use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
 use crate::cluster::revision::{self, Revision};
 use crate::cluster::rollout::{
-    BlueGreen, Cutover, Gates, Limits, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
+    BlueGreen, Cutover, Gate, Gates, Limits, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
 };
 use crate::cluster::state::Stored;
 
@@ -28,6 +28,8 @@ use crate::cluster::state::Stored;
 pub struct Wish {
     /// How each service's release goes.
     pub strategy: Strategy,
+    /// The figures that releases are held to.
+    pub gates: crate::config::Gates,
     /// Only these services; none means all that changed.
     pub only: Vec<String>,
     /// What may be taken from others.
@@ -65,8 +67,17 @@ pub struct Deployed {
 impl Wish {
     /// All that changed, with nothing taken from others, in the run `run` of `who`.
     #[must_use]
-    pub fn usual(strategy: Strategy, who: String, run: String) -> Self {
-        Self { strategy, only: Vec::new(), consent: Consent::default(), ready: READY, keep: KEPT, who, run }
+    pub fn usual(strategy: Strategy, gates: crate::config::Gates, who: String, run: String) -> Self {
+        Self {
+            strategy,
+            gates,
+            only: Vec::new(),
+            consent: Consent::default(),
+            ready: READY,
+            keep: KEPT,
+            who,
+            run,
+        }
     }
 
     /// The strategy with this name and the usual settings.
@@ -131,7 +142,8 @@ impl Deploy<'_> {
         deployed.unchanged =
             desired.services.keys().filter(|service| !cargo.contains_key(*service)).cloned().collect();
         if !cargo.is_empty() {
-            prepare::run(self.cluster, &desired, &mut mirror, self.env, self.is_stopped, self.talk).await?;
+            let (limit, stop) = (self.wish.ready, self.is_stopped);
+            prepare::run(self.cluster, &desired, &mut mirror, self.env, limit, stop, self.talk).await?;
         }
         deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
         if deployed.services.values().all(Ended::is_good) {
@@ -333,6 +345,7 @@ impl Deploy<'_> {
         Ok(ended)
     }
 
+    /// A first release is not held to gates: nobody sends it requests yet, and there is nothing to go back to.
     fn plan(&self, service: &str, cargo: &Cargo, previous: Option<u64>) -> Plan {
         let seconds = u32::try_from(self.wish.ready.as_secs()).unwrap_or(u32::MAX);
         Plan {
@@ -343,9 +356,30 @@ impl Deploy<'_> {
             replicas: cargo.objects.replicas(),
             max_unavailable: 0,
             prepare: false,
-            bake: Gates::none(),
+            bake: previous.map_or_else(Gates::none, |_| bake(&self.wish.gates, service)),
             limits: Limits { ready_seconds: seconds, ..Limits::default() },
         }
+    }
+}
+
+/// The gates of `service`, as a release asks them.
+fn bake(gates: &crate::config::Gates, service: &str) -> Gates {
+    let Some(named) = gates.services.get(service) else { return Gates::none() };
+    let gate = |(name, gate): &(String, crate::config::Gate)| Gate {
+        name: name.clone(),
+        query: gate.query.word().to_owned(),
+        min: gate.min,
+        max: gate.max,
+        min_samples: gate.min_samples,
+        failure_limit: gate.failure_limit,
+    };
+    let how = &gates.bake;
+    Gates {
+        gates: named.iter().map(gate).collect(),
+        count: how.rounds,
+        interval_seconds: how.interval_s,
+        inconclusive_limit: how.inconclusive_limit,
+        unready_limit: how.unready_limit,
     }
 }
 

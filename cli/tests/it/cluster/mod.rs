@@ -1,5 +1,6 @@
 //! A shop on Kubernetes: what is refused without one, and a shop on a real one.
 
+mod bad_days;
 mod real;
 mod refused;
 mod world;

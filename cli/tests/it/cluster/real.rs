@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::world::World;
 
 /// How the release of a service came out.
-fn outcome<'a>(document: &'a Value, service: &str) -> &'a str {
+pub(super) fn outcome<'a>(document: &'a Value, service: &str) -> &'a str {
     let rows = document["data"]["services"].as_array().expect("services");
     let row = rows.iter().find(|row| row["service"] == service);
     row.and_then(|row| row["outcome"].as_str()).unwrap_or("none")

@@ -7,12 +7,53 @@
 //! | `SHOPCTL_TEST_IMAGES` | two tags of the shop's image that the nodes have or can pull, with a comma between them |
 //! | `SHOPCTL_TEST_VALUES` | a values file for that cluster: where PostgreSQL's image is |
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value};
 
 use crate::shopctl::Project;
+
+/// How long anything may take on a busy cluster.
+const PATIENCE: Duration = Duration::from_secs(180);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Guests who buy while something happens.
+pub(super) struct Buyer {
+    child: Child,
+    project: Project,
+}
+
+/// What the guests met.
+pub(super) struct Bought {
+    /// How many requests ended how, but for those that ended well.
+    pub(super) failed: Map<String, Value>,
+    /// The ids of the orders that were acknowledged.
+    pub(super) orders: Vec<String>,
+}
+
+impl Buyer {
+    /// Ends it, and answers what the guests met.
+    pub(super) fn stop(self) -> Bought {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+        kill_process(pid, Signal::INT).expect("it runs");
+        let output = self.child.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"));
+        let mut failed = run["data"]["outcomes"].as_object().expect("outcomes").clone();
+        failed.remove("ok");
+        let id = run["data"]["id"].as_str().expect("an id");
+        let journal = self.project.path().join(format!(".shopctl/local/runs/{id}/journal.ndjson"));
+        let journal = std::fs::read_to_string(journal).expect("a journal");
+        let line =
+            |line: &str| serde_json::from_str::<Value>(line).ok()?["order_id"].as_str().map(str::to_owned);
+        let orders: Vec<String> = journal.lines().filter_map(line).collect();
+        assert!(!orders.is_empty(), "nobody bought anything");
+        Bought { failed, orders }
+    }
+}
 
 /// A shop's namespace. It goes when this is dropped.
 pub(super) struct World {
@@ -25,8 +66,13 @@ pub(super) struct World {
 
 impl World {
     /// A namespace called `name`; none where no cluster is named.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(super) fn on_a_cluster(name: &str) -> Option<Self> {
+        Self::on_a_cluster_with(name, "")
+    }
+
+    /// The same, with more lines in its shop.toml.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(super) fn on_a_cluster_with(name: &str, more: &str) -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let Some(context) = variable("SHOPCTL_TEST_CONTEXT") else {
             eprintln!("skipped: SHOPCTL_TEST_CONTEXT names no cluster (see docs/guides/deploy.md)");
@@ -47,6 +93,7 @@ impl World {
             assert!(Path::new(values).is_absolute(), "SHOPCTL_TEST_VALUES is meant from any folder");
             config.push_str(&format!("values = [\"{values}\"]\n"));
         }
+        config.push_str(more);
         let project = Project::with_config(&config);
         let images = [first.to_owned(), second.to_owned()];
         Some(Self { project, images, kubeconfig, context, namespace })
@@ -75,14 +122,76 @@ impl World {
 
     /// What kubectl answers, as JSON.
     pub(super) fn kubectl(&self, line: &str) -> Value {
+        let words: Vec<&str> = line.split(' ').collect();
+        serde_json::from_slice(&self.kubectl_words(&words)).unwrap_or(Value::Null)
+    }
+
+    fn kubectl_words(&self, words: &[&str]) -> Vec<u8> {
         let mut command = Command::new("kubectl");
         if let Some(kubeconfig) = &self.kubeconfig {
             command.args(["--kubeconfig", kubeconfig]);
         }
         command.args(["--context", &self.context, "--namespace", &self.namespace]);
-        let output = command.args(line.split(' ')).output().expect("kubectl is on the PATH");
-        assert!(output.status.success(), "kubectl {line}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+        let output = command.args(words).output().expect("kubectl is on the PATH");
+        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// What the shop's own PostgreSQL answers to `sql`, as text.
+    pub(super) fn psql(&self, sql: &str) -> String {
+        let server =
+            ["exec", "postgresql-0", "--", "psql", "-U", "shop", "-h", "/tmp", "-d", "shop", "-tAc", sql];
+        String::from_utf8_lossy(&self.kubectl_words(&server)).trim().to_owned()
+    }
+
+    /// The namespace of the shop.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Whether `what` comes to be so before anybody's patience ends.
+    pub(super) fn comes(&self, what: impl Fn() -> bool) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if what() {
+                return true;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        false
+    }
+
+    /// A kubeconfig like ours, whose user has nothing but this token.
+    pub(super) fn kubeconfig_with_token(&self, token: &str) -> PathBuf {
+        let config = self.kubectl("config view --minify --raw -o json");
+        let mut config = config;
+        config["users"][0]["user"] = serde_json::json!({ "token": token });
+        self.project.write("kubeconfig", &config.to_string());
+        self.project.path().join("kubeconfig")
+    }
+
+    /// Guests who buy, a few a second, at the gateway's own address, until the buyer is told to stop.
+    pub(super) fn buyer(&self) -> Buyer {
+        let service = self.kubectl("get service gateway -o json");
+        let address = service["spec"]["clusterIP"].as_str().expect("an address");
+        let port = &service["spec"]["ports"][0]["port"];
+        let project = Project::new();
+        let url = format!("http://{address}:{port}");
+        let words = [
+            "load",
+            "run",
+            "checkout",
+            "--rate",
+            "5",
+            "--duration",
+            "1h",
+            "--i-own-this-target",
+            "--url",
+            &url,
+        ];
+        let mut command = project.command(&words);
+        command.args(["-o", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Buyer { child: command.spawn().expect("shopctl starts"), project }
     }
 
     /// The slot that the Service of `service` selects alone; none when it selects both.
