@@ -1,6 +1,7 @@
 //! Tables are brought up to date once, by a Job, before any service of a release is driven. Older pods serve meanwhile:
 //! what such a Job changes only adds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use platform::vocabulary::Env;
@@ -11,7 +12,7 @@ use super::{Event, ReleaseError, Talk, causes, shared};
 use crate::cluster::apply::Consent;
 use crate::cluster::connect::Cluster;
 use crate::cluster::mirror::Mirror;
-use crate::cluster::object::Object;
+use crate::cluster::object::{Key, Object};
 use crate::cluster::readiness::{Sight, Status, Troubles, status};
 
 const JOB: (&str, &str) = ("batch/v1", "Job");
@@ -38,7 +39,7 @@ pub async fn run(
     if api.get(JOB, namespace, job.name()).await?.is_none() {
         shared::apply_all(api, namespace, &desired.prepare, Consent::default(), talk).await?;
     }
-    let mut troubles = Troubles::default();
+    let mut troubles: BTreeMap<Key, Troubles> = BTreeMap::new();
     let began = env.now();
     let mut said = String::new();
     loop {
@@ -46,12 +47,18 @@ pub async fn run(
             return Err(ReleaseError::Interrupted);
         }
         let live = api.get(JOB, namespace, job.name()).await?;
-        let (status, trouble) = match &live {
-            Some(live) => (status(live, None), sight(live, mirror, &mut troubles, env)),
+        let (status, found) = match &live {
+            Some(live) => (status(live, None), trouble(live, mirror, &mut troubles, env)),
             None => (Status::InProgress { why: "it is not there".to_owned() }, None),
         };
+        // A Job that waits for the chart's own database says so, but not why that one does not come.
+        let found = found.or_else(|| {
+            let sets = mirror
+                .look(|all| all.values().filter(|one| is_beneath(one, desired)).cloned().collect::<Vec<_>>());
+            sets.iter().find_map(|set| trouble(set, mirror, &mut troubles, env))
+        });
         let failed = |why: String| Some(ReleaseError::Prepare { why });
-        let error = match (&status, trouble) {
+        let error = match (&status, found) {
             (Status::Current, _) => return Ok(()),
             (Status::Failed { why }, None) => failed(why.clone()),
             (_, Some(trouble)) => failed(trouble),
@@ -79,16 +86,28 @@ pub async fn run(
     }
 }
 
-fn sight(job: &Object, mirror: &Mirror, troubles: &mut Troubles, env: &Env) -> Option<String> {
+/// Whether it is one of the workloads that all services stand on.
+fn is_beneath(object: &Object, desired: &Desired) -> bool {
+    object.kind() == "StatefulSet" && desired.shared.iter().any(|one| one.key() == object.key())
+}
+
+/// What keeps the pods of `owner` from getting well, as told by all looks so far.
+fn trouble(
+    owner: &Object,
+    mirror: &Mirror,
+    troubles: &mut BTreeMap<Key, Troubles>,
+    env: &Env,
+) -> Option<String> {
     let of_kind = |kind: &str| {
         let is_about = |object: &&Object| {
             object.kind() == kind
-                && (object.name().starts_with(job.name())
-                    || object.text("/involvedObject/name").is_some_and(|name| name.starts_with(job.name())))
+                && (object.name().starts_with(owner.name())
+                    || object.text("/involvedObject/name").is_some_and(|name| name.starts_with(owner.name())))
         };
         mirror.look(|objects| objects.values().filter(is_about).cloned().collect::<Vec<_>>())
     };
     let (pods, events) = (of_kind("Pod"), of_kind("Event"));
-    let trouble = troubles.observe(&Sight { owner: Some(job), pods: &pods, events: &events }, env.now());
-    trouble.map(|trouble| trouble.to_string())
+    let sight = Sight { owner: Some(owner), pods: &pods, events: &events };
+    let found = troubles.entry(owner.key().clone()).or_default().observe(&sight, env.now());
+    found.map(|trouble| trouble.to_string())
 }

@@ -4,13 +4,12 @@
 //! skipped, and say so.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
 
 use super::real::outcome;
-use super::world::World;
+use super::world::{World, lab};
 
 /// Gates that a release of `order` is held to.
 const GATES: &str = "[bake]\nrounds = 2\ninterval_s = 1\ninconclusive_limit = 1\n[services.order]\ngates = [\"speed\"]\n\
@@ -20,14 +19,6 @@ fn why(document: &Value, service: &str) -> String {
     let rows = document["data"]["services"].as_array().expect("services");
     let row = rows.iter().find(|row| row["service"] == service).expect("the service");
     row["why"].as_str().unwrap_or_default().to_owned()
-}
-
-/// Does `what` on the lab.
-fn lab(what: &str) {
-    let lab = std::env::var("SHOPCTL_TEST_LAB").expect("the lab");
-    let output =
-        Command::new(&lab).arg("kubernetes").args(what.split(' ')).output().expect("scripts/lab runs");
-    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A world on the lab, whose own parts may be broken and whose Services can be reached from here.

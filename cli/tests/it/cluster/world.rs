@@ -5,6 +5,8 @@
 //! | `SHOPCTL_TEST_CONTEXT` | the context; without it these tests are skipped, and say so |
 //! | `SHOPCTL_TEST_KUBECONFIG` | the kubeconfig, when it is not the usual one |
 //! | `SHOPCTL_TEST_IMAGES` | two tags of the shop's image that the nodes have or can pull, with a comma between them |
+//! | `SHOPCTL_TEST_LAB` | `scripts/lab`, when it is the lab: its disks are emptied for the next test, its parts broken |
+//! | `SHOPCTL_TEST_KEEP` | anything: what a test made stays |
 //! | `SHOPCTL_TEST_VALUES` | a values file for that cluster: where PostgreSQL's image is |
 
 use std::path::{Path, PathBuf};
@@ -19,6 +21,14 @@ use crate::shopctl::Project;
 /// How long anything may take on a busy cluster.
 const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Does `what` on the lab.
+pub(super) fn lab(what: &str) {
+    let lab = std::env::var("SHOPCTL_TEST_LAB").expect("the lab");
+    let output =
+        Command::new(&lab).arg("kubernetes").args(what.split(' ')).output().expect("scripts/lab runs");
+    assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
 
 /// Guests who buy while something happens.
 pub(super) struct Buyer {
@@ -78,6 +88,9 @@ impl World {
             eprintln!("skipped: SHOPCTL_TEST_CONTEXT names no cluster (see docs/guides/deploy.md)");
             return None;
         };
+        if variable("SHOPCTL_TEST_LAB").is_some() {
+            lab("recycle");
+        }
         let images = variable("SHOPCTL_TEST_IMAGES").expect("SHOPCTL_TEST_IMAGES");
         let (first, second) = images.split_once(',').expect("two images");
         let kubeconfig = variable("SHOPCTL_TEST_KUBECONFIG");
@@ -215,7 +228,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if std::env::var_os("SHOPCTL_TEST_KEEP").is_none() {
             self.kubectl(&format!("delete namespace {} --wait=false", self.namespace));
         }
     }
