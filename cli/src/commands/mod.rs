@@ -22,6 +22,7 @@ mod load;
 mod lock;
 mod logs;
 mod man;
+mod only;
 mod open;
 mod piece;
 mod place;
