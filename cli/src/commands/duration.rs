@@ -12,6 +12,11 @@ use platform::vocabulary::clock::since;
 pub(super) struct Span(Duration);
 
 impl Span {
+    /// So many seconds.
+    pub(super) const fn seconds(count: u64) -> Self {
+        Self(Duration::from_secs(count))
+    }
+
     /// The same for the standard library.
     #[must_use]
     pub(super) fn duration(self) -> Duration {

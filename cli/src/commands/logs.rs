@@ -1,7 +1,7 @@
 //! `shopctl logs`: what the shop has written, of one service or all.
 
 mod cluster;
-mod entry;
+pub(super) mod entry;
 mod local;
 
 use std::path::PathBuf;

@@ -7,14 +7,14 @@ use super::SERVICES;
 use crate::output::{Body, Format, Paint, Printer, Report};
 
 /// A line that is not JSON is kept as its message: nothing is swallowed.
-pub(super) fn parse(line: &[u8]) -> Value {
+pub(in crate::commands) fn parse(line: &[u8]) -> Value {
     serde_json::from_slice(line).ok().filter(Value::is_object).unwrap_or_else(|| {
         let message = String::from_utf8_lossy(line).trim_end().to_owned();
         Value::Object(Map::from_iter([("message".to_owned(), Value::String(message))]))
     })
 }
 
-pub(super) fn show(entries: &[Value], printer: &Printer, is_whole: bool) -> anyhow::Result<()> {
+pub(in crate::commands) fn show(entries: &[Value], printer: &Printer, is_whole: bool) -> anyhow::Result<()> {
     match printer.format() {
         Format::Text => {
             let paint = printer.paint();
