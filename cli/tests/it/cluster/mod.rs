@@ -1,5 +1,7 @@
 //! A shop on Kubernetes: what is refused without one, and a shop on a real one.
 
+mod daily;
+mod fake;
 mod real;
 mod refused;
 mod world;
