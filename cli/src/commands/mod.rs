@@ -48,7 +48,7 @@ use crate::failure::Exit;
 /// The verbs, in the order a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the shop, in one process or several
+    /// Start the shop, in one process or several, or bring it onto its cluster
     Up(up::UpArgs),
     /// Stop the shop of the data folder, or take it off its cluster
     Down(down::DownArgs),

@@ -22,8 +22,8 @@ const TIMEOUT_ON_A_CLUSTER: Span = Span::seconds(600);
 #[derive(Debug, Args)]
 #[command(
     after_help = "On a cluster the pods of a service follow each other, and it serves meanwhile; the version stays.\n\
-                  On this machine it is for a shop in pieces (`shopctl up --processes`): a service without a replica is\n\
-                  away for a moment."
+                  On this machine it is for a shop in pieces (`shopctl up --processes`); a service without replicas\n\
+                  is away for a moment."
 )]
 pub struct RestartArgs {
     /// The services; on this machine also one process, as order-2

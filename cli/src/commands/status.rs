@@ -1,6 +1,6 @@
 //! `shopctl status`: whether the shop runs, and how it is.
 
-mod cluster;
+pub(super) mod cluster;
 mod local;
 
 use std::path::PathBuf;

@@ -34,17 +34,22 @@ pub(super) fn run(args: &StatusArgs, context: &Context<'_>) -> anyhow::Result<Ex
         if args.watch {
             return watch(&cluster, context).await;
         }
-        let mut objects = BTreeMap::new();
-        for kind in KINDS.iter().filter(|(_, kind)| *kind != "Event") {
-            let found = cluster.api.list(*kind, cluster.namespace(), "").await;
-            let found = found.map_err(|error| cluster.refused(error, "look at the shop"))?;
-            objects.extend(found.into_iter().map(|object| (object.key().clone(), object)));
-        }
-        let seen = look(&cluster, objects).await?.ok_or_else(|| nothing(&cluster))?;
+        let seen = seen(&cluster).await?.ok_or_else(|| nothing(&cluster))?;
         let report = report(&seen, &cluster, context);
         context.printer.report(&report)?;
         Ok(report.exit_code())
     })
+}
+
+/// How the shop is now; none when there is none.
+pub(in crate::commands) async fn seen(cluster: &Cluster) -> anyhow::Result<Option<Overview>> {
+    let mut objects = BTreeMap::new();
+    for kind in KINDS.iter().filter(|(_, kind)| *kind != "Event") {
+        let found = cluster.api.list(*kind, cluster.namespace(), "").await;
+        let found = found.map_err(|error| cluster.refused(error, "look at the shop"))?;
+        objects.extend(found.into_iter().map(|object| (object.key().clone(), object)));
+    }
+    look(cluster, objects).await
 }
 
 /// What is to be seen in `objects`, with what no mirror follows.

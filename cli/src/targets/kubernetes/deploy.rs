@@ -63,6 +63,14 @@ pub struct Deployed {
     pub unchanged: Vec<String>,
 }
 
+impl Deployed {
+    /// Whether every service is at its new revision.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.services.values().all(Ended::is_good)
+    }
+}
+
 impl Wish {
     /// All that changed, with nothing taken from others, in the run `run` of `who`.
     #[must_use]
@@ -135,7 +143,7 @@ impl Deploy<'_> {
             prepare::run(self.cluster, &desired, &mut mirror, self.env, self.is_stopped, self.talk).await?;
         }
         deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
-        if deployed.services.values().all(Ended::is_good) {
+        if deployed.is_good() {
             deployed.pruned = shared::prune(api, &mut set, &members, self.talk).await?;
         }
         Ok(deployed)

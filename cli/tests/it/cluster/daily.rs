@@ -2,6 +2,7 @@
 
 mod looking;
 mod running;
+mod starting;
 mod stopping;
 
 use serde_json::Value;

@@ -56,7 +56,7 @@ pub(super) struct Kept {
 /// A cluster, and a folder whose environment `lab` lives on it.
 pub(super) struct Fake {
     pub(super) project: Project,
-    kept: Arc<Mutex<Kept>>,
+    pub(super) kept: Arc<Mutex<Kept>>,
 }
 
 impl Fake {
@@ -65,7 +65,9 @@ impl Fake {
         let kept = Arc::new(Mutex::new(Kept::default()));
         for name in ["kube-system", "default"] {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            kept.lock().unwrap().put(&format!("/api/v1/namespaces/{name}"), namespace);
+            kept.lock()
+                .expect("nobody panicked with it")
+                .put(&format!("/api/v1/namespaces/{name}"), namespace);
         }
         let address = server::start(Arc::clone(&kept));
         let project = Project::with_config(&format!(
@@ -90,7 +92,7 @@ impl Fake {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap()
+        self.kept.lock().expect("nobody panicked with it")
     }
 
     /// `shopctl LINE -e lab`.
