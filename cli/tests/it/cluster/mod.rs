@@ -3,5 +3,6 @@
 mod daily;
 mod fake;
 mod real;
+mod real_daily;
 mod refused;
 mod world;
