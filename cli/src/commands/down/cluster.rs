@@ -65,8 +65,11 @@ async fn down(
     let at_most = args.timeout.unwrap_or(TIMEOUT).duration();
     let held = Held { command: "down", patience, run: &run };
     let gone = held
-        .locked(&cluster, context, async |_, is_stopped| {
-            remove(&cluster, args.volumes, at_most, is_stopped, context).await
+        .locked(&cluster, context, async |lock, is_stopped| {
+            let must_stop = || is_stopped() || lock.is_lost();
+            let removed = remove(&cluster, args.volumes, at_most, &must_stop, context).await;
+            // Somebody else may be bringing up what we take away.
+            if removed.is_err() && lock.is_lost() { Err(overtaken().into()) } else { removed }
         })
         .await?;
     Ok(report(&gone, &cluster, began.elapsed()))
@@ -89,6 +92,9 @@ async fn remove(
     let removal = Removal::plan(members, claims, with_volumes);
     let tell = |object: &Object| say(object, context);
     removal.carry_out(api, at_most, is_stopped, &tell).await.map_err(|error| not_removed(error, cluster))?;
+    if is_stopped() {
+        return Err(not_removed(RemovalError::Stopped, cluster).into());
+    }
     let revisions = revision::forget_all(api, namespace).await.map_err(refused)?;
     state::forget(api, namespace).await.map_err(refused)?;
     command::forget(api, namespace).await.map_err(refused)?;
@@ -123,6 +129,15 @@ fn not_removed(error: RemovalError, cluster: &Cluster) -> Failure {
         RemovalError::Stopped => Failure::new(Exit::Interrupted, "E-INTERRUPTED", "stopped")
             .hint("the same command goes on from here"),
     }
+}
+
+fn overtaken() -> Failure {
+    Failure::new(
+        Exit::Conflict,
+        "E-OVERTAKEN",
+        "the deploy lock could not be renewed: somebody else may hold it",
+    )
+    .hint("look who deploys with `shopctl lock status`; the same command goes on from here")
 }
 
 fn report(gone: &Gone, cluster: &Cluster, took: Duration) -> Report {

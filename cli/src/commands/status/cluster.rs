@@ -172,8 +172,17 @@ async fn watch(cluster: &Cluster, context: &Context<'_>) -> anyhow::Result<Exit>
     let mut last = String::new();
     loop {
         let objects = mirror.look(Clone::clone);
-        let seen = look(cluster, objects).await?;
-        let line = seen.as_ref().map_or_else(|| nothing(cluster).to_string(), line);
+        let (seen, line) = match look(cluster, objects).await {
+            Ok(Some(seen)) => {
+                let line = line(&seen);
+                (Some(seen), line)
+            }
+            Ok(None) => (None, nothing(cluster).to_string()),
+            Err(error) => match error.downcast_ref::<Failure>() {
+                Some(failure) if failure.exit() == Exit::Unreachable => (None, failure.to_string()),
+                _ => return Err(error),
+            },
+        };
         if progress.is_animated() {
             let painted = match &seen {
                 Some(seen) => match report(seen, cluster, context).body {

@@ -170,6 +170,11 @@ impl Fake {
         kept.logs.entry(pod.to_owned()).or_default().push(line);
     }
 
+    /// Whoever follows a log is cut off; the pods go on.
+    pub(super) fn cut_logs(&self) {
+        self.lock().followers.clear();
+    }
+
     /// A pod has written a line before its container was started again.
     pub(super) fn write_before(&self, pod: &str, at: &str, text: &str) {
         self.lock().previous_logs.entry(pod.to_owned()).or_default().push(format!("{at} {text}"));

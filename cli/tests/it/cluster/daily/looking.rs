@@ -154,6 +154,18 @@ fn logs_that_are_followed_go_on_with_pods_that_are_new() {
     interrupted(following);
 }
 
+#[test]
+fn logs_that_break_off_are_read_on_and_no_line_is_shown_twice() {
+    let (fake, order) = with_logs();
+    let following = followed(&fake, "logs order -f");
+    until(&following, "fourth");
+    fake.cut_logs();
+    fake.write(&order[0], "2026-11-30T10:00:04.5Z", "after the cut");
+    let next = following.line();
+    assert!(next.contains("after the cut"), "{next}");
+    interrupted(following);
+}
+
 fn event(fake: &Fake, about: &str, second: &str, reason: &str) {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/events/{about}.{second}");
     fake.put(

@@ -1,7 +1,11 @@
 //! `down`: all that a deploy made goes, what cannot be made again stays.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use super::code;
 use crate::cluster::fake::Fake;
+use crate::shopctl::PATIENCE;
 
 /// What is in the namespace after a `down` that keeps the data.
 const KEPT: [&str; 6] = [
@@ -102,6 +106,26 @@ fn a_down_that_was_cut_off_is_gone_on_with() {
     );
     assert!(fake.object("statefulsets/postgresql").is_none());
     fake.hold("order", false);
+    fake.expect(0, "down --yes");
+    assert_eq!(fake.names(), KEPT);
+}
+
+#[test]
+fn a_down_that_was_killed_is_gone_on_with() {
+    let fake = Fake::with_a_shop();
+    fake.hold("order", true);
+    let mut command = fake.project.command(&["down", "--yes", "-e", "lab"]);
+    let mut killed = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("shopctl starts");
+    let deadline = Instant::now() + PATIENCE;
+    while fake.object("statefulsets/postgresql").is_some() {
+        assert!(Instant::now() < deadline, "the database is never taken away");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    killed.kill().expect("it runs");
+    killed.wait().expect("it ends");
+    fake.hold("order", false);
+    assert_eq!(code(&fake.expect(7, "down --yes")), "E-LOCKED", "its lock ends by itself after a minute");
+    fake.expect(0, "lock steal --confirm lab");
     fake.expect(0, "down --yes");
     assert_eq!(fake.names(), KEPT);
 }
