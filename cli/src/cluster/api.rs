@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use http_body_util::BodyExt as _;
 use hyper::{Method, Request};
 use kube::core::{Status, WatchEvent};
-use platform::vocabulary::Env;
+use platform::vocabulary::{Env, Timestamp};
 use serde_json::Value;
 
 use super::object::{Key, Object};
@@ -118,6 +120,23 @@ pub struct Applying<'a> {
     pub is_dry: bool,
     /// Take fields that others own.
     pub takes_over: bool,
+}
+
+/// Which lines of a container's log are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct LogWish<'a> {
+    /// The pod.
+    pub pod: &'a str,
+    /// The container in it.
+    pub container: &'a str,
+    /// Those of the life before this one.
+    pub is_previous: bool,
+    /// Those that are yet to come too.
+    pub follows: bool,
+    /// Only those since; to the second.
+    pub since: Option<Timestamp>,
+    /// Only so many of the last.
+    pub lines: Option<usize>,
 }
 
 /// A change of one object, or the need to look at all of them again.
@@ -314,6 +333,36 @@ impl Api {
             Err(error) if matches!(error.code(), Some(400 | 404)) => Ok(String::new()),
             answer => answer,
         }
+    }
+
+    /// What a container logged, as it comes: each line has the moment in front at which the node took it down.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer; 400 and 404 when there is no such log.
+    pub async fn log_stream(
+        &self,
+        namespace: &str,
+        wish: &LogWish<'_>,
+    ) -> Result<impl Stream<Item = Result<Bytes, ApiError>> + Send + use<>, ApiError> {
+        let LogWish { pod, container, is_previous, follows, since, lines } = *wish;
+        let mut uri = format!(
+            "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&timestamps=true&previous={is_previous}&follow={follows}"
+        );
+        if let Some(since) = since {
+            uri.push_str(&format!("&sinceTime={}", form_encoded(&since.to_string())));
+        }
+        if let Some(lines) = lines {
+            uri.push_str(&format!("&tailLines={lines}"));
+        }
+        let request = Request::get(uri).body(kube::client::Body::from(Vec::new()));
+        let answer = self.client.send(request.map_err(|error| ApiError::Garbage(error.into()))?).await?;
+        let (head, body) = answer.into_parts();
+        if !head.status.is_success() {
+            let said = body.collect().await?.to_bytes();
+            let status = serde_json::from_slice::<Status>(&said).unwrap_or_default();
+            return Err(ApiError::Refused(Box::new(Status { code: head.status.as_u16(), ..status })));
+        }
+        Ok(body.into_data_stream().map_err(ApiError::from))
     }
 
     /// What lies at `path`, as text: `/version`, `/readyz`, a pod's port by way of the API.

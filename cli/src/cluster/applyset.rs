@@ -27,6 +27,9 @@ const KEEP: &str = "shopctl.dev/prune";
 /// Kinds that are never pruned: what people keep in them cannot be brought back.
 const KEPT: &[&str] = &["Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition"];
 
+/// Kinds that the chart also makes in another namespace than the shop's.
+const ELSEWHERE: &[(&str, &str)] = &[("RoleBinding", "kube-system")];
+
 /// The id of the set whose parent is the Secret `name` in `namespace`.
 #[must_use]
 pub fn id(name: &str, namespace: &str) -> String {
@@ -91,25 +94,42 @@ impl ApplySet {
     /// When the cluster refuses or does not answer.
     pub async fn leftovers(&self, api: &Api, objects: &[Object]) -> Result<Vec<Object>, ApiError> {
         let wanted: BTreeSet<_> = objects.iter().map(Object::key).collect();
+        let mut found = self.members(api).await?;
+        found.retain(|member| !wanted.contains(member.key()) && !is_kept(member));
+        found.reverse();
+        Ok(found)
+    }
+
+    /// All members on the cluster, in the order of applying.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer.
+    pub async fn members(&self, api: &Api) -> Result<Vec<Object>, ApiError> {
         let selector = format!("{PART_OF}={}", id(PARENT, &self.namespace));
         let mut found = Vec::new();
         for (group_kind, version) in &self.held {
             let kind = group_kind.split('.').next().unwrap_or(group_kind);
-            if KEPT.contains(&kind) {
-                continue;
+            let elsewhere = ELSEWHERE.iter().filter(|(other, _)| *other == kind).map(|(_, place)| *place);
+            for namespace in elsewhere.chain([self.namespace.as_str()]) {
+                match api.list((version, kind), namespace, &selector).await {
+                    // The kind has gone from the cluster, and all its objects with it.
+                    Err(ApiError::UnknownKind { .. }) => {}
+                    members => found.extend(members?),
+                }
             }
-            let members = match api.list((version, kind), &self.namespace, &selector).await {
-                // The kind has gone from the cluster, and all its objects with it.
-                Err(ApiError::UnknownKind { .. }) => continue,
-                members => members?,
-            };
-            found.extend(
-                members.into_iter().filter(|member| !wanted.contains(member.key()) && !is_kept(member)),
-            );
         }
         sort(&mut found);
-        found.reverse();
+        // Two versions of one kind list the same objects.
+        found.dedup_by(|one, other| one.key() == other.key());
         Ok(found)
+    }
+
+    /// Takes the parent away: the set has no members any more.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer.
+    pub async fn end(self, api: &Api) -> Result<(), ApiError> {
+        api.delete(("v1", "Secret"), &self.namespace, PARENT, None).await
     }
 
     /// Says that the set holds the kinds of `objects` and no other: after the leftovers have gone.

@@ -151,6 +151,14 @@ pub async fn end(api: &Api, namespace: &str) -> Result<Option<Holder>, ApiError>
     Ok(Some(holder))
 }
 
+/// Takes the lease itself away, whoever holds it: there is nothing left that it could guard.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub async fn forget(api: &Api, namespace: &str) -> Result<(), ApiError> {
+    api.delete(LEASE, namespace, NAME, None).await
+}
+
 impl Lock {
     fn keep(api: &Arc<Api>, namespace: &str, wish: &Wish, env: &Env) -> Self {
         let is_lost = Arc::new(AtomicBool::new(false));

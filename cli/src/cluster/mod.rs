@@ -7,6 +7,8 @@
 //! diff       what an apply would change; drift: what others changed
 //! readiness  whether an object is what it should be; why: what keeps it from being so
 //! lock       one deploy at a time; state: how far it is; revision: what was there before
+//! overview   how the whole shop is; happenings: what was reported of it; logs: what its pods wrote
+//! workload   pods more or fewer, or anew; settle: until they are well; removal: the whole shop away
 //! rollout    one release after the other, without a moment in which nobody serves; release: the same, on a cluster
 //! ```
 
@@ -16,15 +18,21 @@ pub mod applyset;
 pub mod chart;
 pub mod connect;
 pub mod diff;
+pub mod happenings;
 pub mod lock;
+pub mod logs;
 pub mod mirror;
 pub mod object;
+pub mod overview;
 pub mod readiness;
 pub mod release;
+pub mod removal;
 pub mod revision;
 pub mod rollout;
+pub mod settle;
 pub mod state;
 pub mod why;
+pub mod workload;
 
 /// Whose the fields are that we apply.
 pub const MANAGER: &str = "shopctl";

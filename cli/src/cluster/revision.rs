@@ -164,6 +164,18 @@ pub async fn forget(api: &Api, namespace: &str, service: &str, keep: usize) -> R
     Ok(old)
 }
 
+/// Deletes all revisions of all services. Answers how many there were.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub async fn forget_all(api: &Api, namespace: &str) -> Result<usize, ApiError> {
+    let secrets = api.list(SECRET, namespace, NUMBER).await?;
+    for secret in &secrets {
+        api.delete(SECRET, namespace, secret.name(), secret.uid()).await?;
+    }
+    Ok(secrets.len())
+}
+
 /// The numbers that may go.
 fn superfluous(all: &[Revision], keep: usize) -> Vec<u64> {
     let back = all

@@ -37,6 +37,14 @@ pub struct Stored<T> {
     pub value: T,
 }
 
+/// Takes the state of `namespace` away: there is nothing left that it could be of.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub async fn forget(api: &Api, namespace: &str) -> Result<(), ApiError> {
+    api.delete(CONFIG_MAP, namespace, NAME, None).await
+}
+
 impl<T: Serialize + DeserializeOwned + Default> Stored<T> {
     /// The state of `namespace`; the default where nothing was ever rolled out.
     ///

@@ -9,11 +9,12 @@ use super::errand::{Errand, report};
 use super::lock::myself;
 use crate::cluster::apply::Consent as Taking;
 use crate::cluster::chart::Chart;
+use crate::cluster::connect::Cluster;
 use crate::config::{KubernetesSettings, Strategy};
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure, nearest};
 use crate::output::Report;
-use crate::targets::kubernetes::deploy::Wish;
+use crate::targets::kubernetes::deploy::{Deployed, Wish};
 use crate::targets::kubernetes::{self, Consent, Danger, rendering};
 
 /// The words of `deploy`.
@@ -56,6 +57,26 @@ pub struct DeployArgs {
     consent: Consent,
 }
 
+impl DeployArgs {
+    /// All of the shop, as the environment has it, with `image`.
+    pub(super) fn of_all(image: Option<String>, timeout: Span, lock_wait: Span, consent: Consent) -> Self {
+        Self {
+            services: Vec::new(),
+            image,
+            strategy: None,
+            by_hand: false,
+            overlap: Span::seconds(15),
+            keep_warm: Span::seconds(0),
+            sets: Vec::new(),
+            timeout,
+            lock_wait,
+            history: 10,
+            take_ownership: false,
+            consent,
+        }
+    }
+}
+
 pub(super) fn run(args: &DeployArgs, context: &Context<'_>) -> anyhow::Result<Report> {
     let settings = context.config()?.kubernetes(variable)?;
     context.runtime()?.block_on(deploy(args, &settings, context))
@@ -82,7 +103,18 @@ async fn deploy(
         settings,
         context.printer,
     )?;
-    kubernetes::make_namespace(&cluster).await?;
+    let deployed = bring_out(args, &cluster, settings, context).await?;
+    Ok(report(&deployed, began.elapsed()))
+}
+
+/// Does what `args` say, consent given.
+pub(super) async fn bring_out(
+    args: &DeployArgs,
+    cluster: &Cluster,
+    settings: &KubernetesSettings,
+    context: &Context<'_>,
+) -> anyhow::Result<Deployed> {
+    kubernetes::make_namespace(cluster).await?;
     let seconds = |length: Duration| u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
     let strategy = Wish::strategy(
         args.strategy.unwrap_or(settings.strategy),
@@ -104,10 +136,7 @@ async fn deploy(
         sets: &args.sets,
         wish: &wish,
     };
-    let deployed = errand
-        .under_lock(&cluster, settings, context, async |deploy, desired| deploy.run(desired).await)
-        .await?;
-    Ok(report(&deployed, began.elapsed()))
+    errand.under_lock(cluster, settings, context, async |deploy, desired| deploy.run(desired).await).await
 }
 
 fn check(service: &str, known: &[String], exit: Exit, what: &str) -> Result<(), Failure> {

@@ -1,79 +1,60 @@
-//! `shopctl down`: asks the shop of a data folder to stop, and waits until it has.
+//! `shopctl down`: stops the shop, and waits until it has stopped.
+
+mod cluster;
+mod local;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
 
 use super::duration::Span;
+use super::only::{not_for_a_cluster, not_for_here};
+use crate::config::Target;
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
-use crate::output::{Progress, Report};
-use crate::targets::local::lock::{self, Standing};
-
-/// How often to look whether it has gone.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::output::Report;
+use crate::targets::kubernetes::Consent;
 
 /// The words of `down`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "On a cluster everything goes that a deploy made, with the history of its releases. Volumes, the\n\
+                        Secrets that open them and the namespace stay, and `shopctl up` goes on with them."
+)]
 pub struct DownArgs {
     /// Folder of the shop's data
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// How long to wait for it to finish what it is doing
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    timeout: Span,
+    /// How long to wait for it to finish what it is doing [default: 30s, on a cluster 5m]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
+    /// On a cluster: take the volumes and the Secrets too; nothing brings them back
+    #[arg(long)]
+    volumes: bool,
+    /// On a cluster: do not ask
+    #[arg(long)]
+    yes: bool,
+    /// On a cluster: wait so long for somebody else's deploy [default: 0s]
+    #[arg(long, value_name = "LENGTH")]
+    lock_wait: Option<Span>,
+    #[command(flatten)]
+    consent: Consent,
 }
 
-/// Requests in flight end and leases are given back before the process is gone.
 pub(super) fn run(args: &DownArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    context.on_this_machine()?;
-    let data_dir = context.data_dir(args.data_dir.as_deref())?;
-    let holder = match lock::standing(&data_dir)? {
-        Standing::Held(Some(holder)) => holder,
-        Standing::Held(None) => lock::running(&data_dir)?,
-        Standing::Ended(_) | Standing::Never => {
-            let data = json!({"stopped": false, "data_dir": data_dir});
-            return Ok(Report::new(data, Default::default())
-                .last_line(format!("nothing to stop: no shop is running on {}", data_dir.display())));
+    match context.config()?.target() {
+        Target::Embedded => {
+            let flags = [
+                ("--volumes", args.volumes),
+                ("--yes", args.yes),
+                ("--lock-wait", args.lock_wait.is_some()),
+                ("--confirm", args.consent.confirm.is_some()),
+            ];
+            not_for_a_cluster(&flags, context)?;
+            local::run(args, context)
         }
-    };
-    let mut progress = Progress::new(context.printer);
-    progress.step(&format!("stopping process {}", holder.pid), 0, 0);
-    stop(holder.pid)?;
-    let began = Instant::now();
-    while matches!(lock::standing(&data_dir)?, Standing::Held(_)) {
-        if began.elapsed() >= args.timeout.duration() {
-            let message = format!("process {} is still stopping after {}", holder.pid, args.timeout);
-            return Err(Failure::new(Exit::Timeout, "E-DOWN-LATE", message)
-                .object(holder.pid)
-                .hint("run `shopctl down` again to stop it at once, or give it longer with --timeout")
-                .into());
+        Target::Kubernetes => {
+            not_for_here(&[("--data-dir", args.data_dir.is_some())], context)?;
+            cluster::run(args, context)
         }
-        std::thread::sleep(LOOK_EVERY);
-    }
-    progress.clear();
-    let data = json!({
-        "stopped": true,
-        "pid": holder.pid,
-        "data_dir": data_dir,
-        "took_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    });
-    Ok(Report::new(data, Default::default())
-        .last_line(format!("stopped; the data is kept in {}, `shopctl up` continues", data_dir.display())))
-}
-
-/// The polite signal. A process that went away meanwhile is what was wanted.
-fn stop(pid: u32) -> Result<(), Failure> {
-    let target = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let Some(target) = target else { return Ok(()) };
-    match kill_process(target, Signal::TERM) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Failure::new(Exit::Auth, "E-DOWN", format!("could not stop process {pid}"))
-            .object(pid)
-            .hint("it belongs to somebody else; ask them, or use their account")
-            .because(std::io::Error::from(error))),
     }
 }

@@ -12,6 +12,11 @@ use platform::vocabulary::clock::since;
 pub(super) struct Span(Duration);
 
 impl Span {
+    /// So many seconds.
+    pub(super) const fn seconds(count: u64) -> Self {
+        Self(Duration::from_secs(count))
+    }
+
     /// The same for the standard library.
     #[must_use]
     pub(super) fn duration(self) -> Duration {
@@ -54,6 +59,14 @@ pub(super) fn told(span: Duration) -> String {
     }
 }
 
+/// A length of time in its largest unit, as a column has room for: `5s`, `12m`, `3h`, `40d`.
+pub(super) fn short(span: Duration) -> String {
+    let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let fitting = UNITS.iter().skip(1).rev().find(|(_, unit)| ms >= *unit);
+    let (name, unit) = fitting.unwrap_or(&UNITS[1]);
+    format!("{}{name}", ms / unit)
+}
+
 /// How far `at` lies from `now`, as a person says it: `in 4 s`, `2 min 5 s ago`.
 pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", told(since(now, at))) } else { format!("{} ago", told(since(at, now))) }
@@ -77,6 +90,15 @@ mod tests {
     fn a_span_is_told_in_its_two_largest_units() {
         let told = |seconds| told(Duration::from_secs(seconds));
         assert_eq!([told(5), told(65), told(7265)], ["5 s", "1 min 5 s", "2 h 1 min"]);
+    }
+
+    #[test]
+    fn a_span_in_a_column_has_one_unit() {
+        let short = |seconds| short(Duration::from_secs(seconds));
+        assert_eq!(
+            [short(0), short(59), short(3599), short(7200), short(3_456_000)],
+            ["0s", "59s", "59m", "2h", "40d"]
+        );
     }
 
     #[test]

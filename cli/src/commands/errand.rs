@@ -45,22 +45,47 @@ impl Errand<'_> {
         context: &Context<'_>,
         work: impl AsyncFnOnce(&Deploy<'_>, Desired) -> Result<T, ReleaseError>,
     ) -> anyhow::Result<T> {
-        let lock = take_lock(self.command, self.patience, cluster, &self.wish.run, context).await?;
-        let is_told_to_stop = Cell::new(false);
-        let outcome = async {
+        let held = Held { command: self.command, patience: self.patience, run: &self.wish.run };
+        held.locked(cluster, context, async |lock, is_stopped| {
             let desired = rendering::desired(cluster, settings, self.image, self.sets, &context.env).await?;
             let deploy = Deploy {
                 cluster,
                 env: &context.env,
-                lock: &lock,
+                lock,
                 wish: self.wish,
                 talk: &|event| say(&event, context),
-                is_stopped: &|| is_told_to_stop.get(),
+                is_stopped,
             };
             work(&deploy, desired).await.map_err(failed)
-        };
+        })
+        .await
+    }
+}
+
+/// The deploy lock, as it is asked for.
+pub(super) struct Held<'a> {
+    /// The words of the command, for whoever finds the lock held.
+    pub(super) command: &'a str,
+    /// How long somebody else's lock is waited for.
+    pub(super) patience: Duration,
+    /// The run.
+    pub(super) run: &'a str,
+}
+
+impl Held<'_> {
+    /// Does `work` while the lock is ours. It is told whether to stop: the first signal lets the step that is under way end,
+    /// the second ends the process at once.
+    pub(super) async fn locked<T>(
+        &self,
+        cluster: &Cluster,
+        context: &Context<'_>,
+        work: impl AsyncFnOnce(&Lock, &dyn Fn() -> bool) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let lock = take_lock(self.command, self.patience, cluster, self.run, context).await?;
+        let is_told_to_stop = Cell::new(false);
+        let is_stopped = || is_told_to_stop.get();
         let outcome = tokio::select! {
-            outcome = outcome => outcome,
+            outcome = work(&lock, &is_stopped) => outcome,
             never = hear_signals(&is_told_to_stop, context) => match never {},
         };
         if let Err(error) = lock.release().await {

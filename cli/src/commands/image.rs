@@ -6,6 +6,9 @@ mod push;
 
 use clap::Subcommand;
 
+pub(super) use build::from_sources;
+pub(super) use push::carry;
+
 use crate::context::Context;
 use crate::output::Report;
 

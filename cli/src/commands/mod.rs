@@ -5,6 +5,7 @@
 
 mod bench;
 mod breaker;
+mod changing;
 mod claims;
 mod completion;
 mod config;
@@ -15,6 +16,7 @@ mod doctor;
 mod down;
 mod duration;
 mod errand;
+mod events;
 mod help;
 mod history;
 mod image;
@@ -22,12 +24,15 @@ mod load;
 mod lock;
 mod logs;
 mod man;
+mod only;
 mod open;
 mod piece;
 mod place;
+mod restart;
 mod rollback;
 mod rollout;
 mod saga;
+mod scale;
 mod status;
 mod up;
 pub(crate) mod verify;
@@ -43,14 +48,20 @@ use crate::failure::Exit;
 /// The verbs, in the order a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start the shop, in one process or several
+    /// Start the shop, in one process or several, or bring it onto its cluster
     Up(up::UpArgs),
-    /// Stop the shop of the data folder
+    /// Stop the shop of the data folder, or take it off its cluster
     Down(down::DownArgs),
     /// Show whether the shop runs, and how it is
     Status(status::StatusArgs),
     /// Show the shop's logs
     Logs(logs::LogsArgs),
+    /// Show what happened to the shop's processes, or to its objects on a cluster
+    Events(events::EventsArgs),
+    /// Start services anew, one after the other
+    Restart(restart::RestartArgs),
+    /// Say how many pods services have
+    Scale(scale::ScaleArgs),
     /// Open a page of the shop in the browser
     Open(open::OpenArgs),
     /// Bring the shop onto its cluster, or what changed of it
@@ -122,6 +133,9 @@ impl Command {
             Self::Down(_) => "down".into(),
             Self::Status(_) => "status".into(),
             Self::Logs(_) => "logs".into(),
+            Self::Events(_) => "events".into(),
+            Self::Restart(_) => "restart".into(),
+            Self::Scale(_) => "scale".into(),
             Self::Open(_) => "open".into(),
             Self::Deploy(_) => "deploy".into(),
             Self::Diff(_) => "diff".into(),
@@ -158,10 +172,13 @@ impl Command {
             Self::Up(args) => return up::run(&args, context),
             Self::Logs(args) => return logs::run(&args, context),
             Self::Status(args) => return status::run(&args, context),
+            Self::Events(args) => return events::run(&args, context),
             Self::Verify(args) => return verify::run(&args, context),
             Self::Piece(args) => return piece::run(&args, context),
             Self::Load(command) => return load::run(command, context),
             Self::Down(args) => down::run(&args, context)?,
+            Self::Restart(args) => restart::run(&args, context)?,
+            Self::Scale(args) => scale::run(&args, context)?,
             Self::Open(args) => open::run(&args, context)?,
             Self::Deploy(args) => deploy::run(&args, context)?,
             Self::Diff(args) => diff::run(&args, context)?,

@@ -1,26 +1,28 @@
-//! `shopctl up`: starts a shop, shows where it is, and keeps it until it is told to stop.
+//! `shopctl up`: a shop that runs: on this machine until it is told to stop, or on its cluster.
 
-use std::ffi::OsString;
+mod cluster;
+mod local;
+
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::duration::Span;
-use crate::config::{Engine, Limits, Overrides, Settings};
+use super::only::{not_for_a_cluster, not_for_here};
+use crate::config::{Engine, Limits, Overrides, Target};
 use crate::context::Context;
-use crate::failure::{Exit, Failure};
-use crate::output::{Format, Progress, Report};
-use crate::targets::local::launch::{Life, launch};
-use crate::targets::local::serve::{self, Wish};
-use crate::targets::local::welcome::Welcome;
-use crate::targets::pieces::{self, roster::Replicas, serve::Pieces};
+use crate::failure::Exit;
+use crate::targets::kubernetes::Consent;
+use crate::targets::local::launch::Life;
+use crate::targets::pieces::roster::Replicas;
 
 /// The words of `up`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The database's address is a secret: set SHOPCTL_DATABASE_URL, or SHOPCTL_DATABASE_URL_FILE.\n\
-                  Without one, --processes starts a PostgreSQL of its own from the programs that are installed."
+                  Without one, --processes starts a PostgreSQL of its own from the programs that are installed.\n\n\
+                  On a cluster the image is the environment's `image`; without one it is built from the sources around\n\
+                  and pushed to its `registry`. What is up already is brought up to date, as `shopctl deploy` does."
 )]
 pub struct UpArgs {
     /// Port of the public listener; 0 takes a free one [default: 8080]
@@ -53,9 +55,9 @@ pub struct UpArgs {
     /// Return when the shop is ready, and leave it running
     #[arg(long)]
     detach: bool,
-    /// How long --detach waits for it
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    timeout: Span,
+    /// How long it may take to get ready: with --detach, or on a cluster [default: 60s, on a cluster 10m]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
     /// Make a new password for the admin, and show it
     #[arg(long)]
     reset_admin: bool,
@@ -65,6 +67,14 @@ pub struct UpArgs {
     /// Do not allow fault switches to be thrown
     #[arg(long)]
     no_allow_faults: bool,
+    /// On a cluster: the image, with a tag or a digest
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// On a cluster: wait so long for somebody else's deploy [default: 0s]
+    #[arg(long, value_name = "LENGTH")]
+    lock_wait: Option<Span>,
+    #[command(flatten)]
+    consent: Consent,
     /// How long the process lives; set by the one that launches it
     #[arg(long, value_enum, hide = true)]
     life: Option<Life>,
@@ -95,67 +105,34 @@ pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> 
     if let Some(life) = args.life {
         life.begin();
     }
-    context.on_this_machine()?;
-    let settings = context.settings(&args.overrides())?;
-    if args.detach && args.life.is_none() {
-        detach(args, &settings, context)
-    } else {
-        let wish = Wish { environment: context.environment.clone(), reset_admin: args.reset_admin };
-        if !args.processes {
-            return serve::serve(&settings, &wish, &context.env, context.printer);
+    match context.config()?.target() {
+        Target::Embedded => {
+            let flags = [
+                ("--image", args.image.is_some()),
+                ("--lock-wait", args.lock_wait.is_some()),
+                ("--confirm", args.consent.confirm.is_some()),
+            ];
+            not_for_a_cluster(&flags, context)?;
+            local::run(args, context)
         }
-        if args.standby && settings.database_url.is_some() {
-            let message = "a standby is for the shop's own PostgreSQL, and the address of another is set";
-            return Err(Failure::new(Exit::Usage, "E-STANDBY", message)
-                .hint("leave --standby out, or unset SHOPCTL_DATABASE_URL and SHOPCTL_DATABASE_URL_FILE")
-                .into());
+        Target::Kubernetes => {
+            let flags = [
+                ("--port", args.port.is_some()),
+                ("--data-dir", args.data_dir.is_some()),
+                ("--engine", args.engine.is_some()),
+                ("--processes", args.processes),
+                ("--replicas", args.replicas.is_some()),
+                ("--standby", args.standby),
+                ("--database-url", args.database_url.is_some()),
+                ("--limits", args.limits.is_some()),
+                ("--empty", args.empty),
+                ("--detach", args.detach),
+                ("--reset-admin", args.reset_admin),
+                ("--allow-faults", args.allow_faults),
+                ("--no-allow-faults", args.no_allow_faults),
+            ];
+            not_for_here(&flags, context)?;
+            cluster::run(args, context)
         }
-        let pieces = Pieces { replicas: args.replicas.clone().unwrap_or_default(), standby: args.standby };
-        pieces::serve::serve(&settings, &wish, &pieces, &context.env, context.printer)
     }
-}
-
-/// Starts the shop in a process of its own and returns when it is ready.
-fn detach(args: &UpArgs, settings: &Settings, context: &Context<'_>) -> anyhow::Result<Exit> {
-    let printer = context.printer;
-    let mut progress = Progress::new(printer);
-    let words = words(args, settings, context);
-    let launched = launch(&settings.data_dir, &words, Life::Own, args.timeout.duration(), |event| {
-        let number = |field: &str| event[field].as_u64().unwrap_or(0);
-        if let Some(phase) = event["phase"].as_str() {
-            progress.step(phase, number("done"), number("total"));
-        }
-    })?;
-    progress.clear();
-    if printer.format() == Format::Ndjson {
-        printer.event(&launched.ready)?;
-        return Ok(Exit::Ok);
-    }
-    let welcome = Welcome::from_event(&launched.ready).context("the shop's `ready` event is not whole")?;
-    let next = "running in the background: `shopctl status`, `shopctl logs -f`, `shopctl down`";
-    printer.report(&Report::new(welcome.to_data(), welcome.body()).last_line(next))?;
-    Ok(Exit::Ok)
-}
-
-/// What the launched process is told. A secret address goes through the environment, which it inherits.
-fn words(args: &UpArgs, settings: &Settings, context: &Context<'_>) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ["--env", &context.environment].map(OsString::from).to_vec();
-    if let Some(path) = &context.config_path {
-        words.extend(["--config".into(), path.into()]);
-    }
-    let port = settings.port.to_string();
-    let (engine, limits) = (settings.engine.to_string(), settings.limits.to_string());
-    words.extend(["--port", &port, "--engine", &engine, "--limits", &limits].map(OsString::from));
-    words.push(if settings.allow_faults { "--allow-faults" } else { "--no-allow-faults" }.into());
-    if let Some(url) = &args.database_url {
-        words.extend(["--database-url".into(), url.into()]);
-    }
-    words.extend(args.processes.then(|| "--processes".into()));
-    words.extend(args.standby.then(|| "--standby".into()));
-    if let Some(replicas) = args.replicas.as_ref().filter(|replicas| !replicas.is_empty()) {
-        words.extend(["--replicas".into(), replicas.to_string().into()]);
-    }
-    words.extend((!settings.demo).then(|| "--empty".into()));
-    words.extend(args.reset_admin.then(|| "--reset-admin".into()));
-    words
 }

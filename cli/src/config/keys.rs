@@ -124,6 +124,12 @@ pub const KEYS: &[Key] = &[
         built_in: None,
     },
     Key {
+        name: "registry",
+        kind: Kind::Text,
+        about: "where `up` pushes the image that it builds when `image` is unset: REGISTRY/PATH",
+        built_in: None,
+    },
+    Key {
         name: "strategy",
         kind: Kind::OneOf(&["rolling", "blue-green"]),
         about: "how one release follows another on a cluster",

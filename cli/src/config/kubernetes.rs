@@ -23,6 +23,8 @@ pub struct KubernetesSettings {
     pub values: Vec<PathBuf>,
     /// The image that is rolled out.
     pub image: Option<String>,
+    /// The registry that an image is pushed to when none is named: `ghcr.io/acme`.
+    pub registry: Option<String>,
     /// How one release follows another.
     pub strategy: Strategy,
     /// Changes need the environment's name to be typed.
@@ -74,6 +76,7 @@ impl Config {
             cluster_uid: said("SHOPCTL_CLUSTER_UID").or_else(|| self.pick(|layer| layer.cluster_uid.clone())),
             values: values.into_iter().map(|path| root.join(path)).collect(),
             image: said("SHOPCTL_IMAGE").or_else(|| self.pick(|layer| layer.image.clone())),
+            registry: said("SHOPCTL_REGISTRY").or_else(|| self.pick(|layer| layer.registry.clone())),
             strategy: self.pick(|layer| layer.strategy).unwrap_or(Strategy::Rolling),
             protected: switch("SHOPCTL_PROTECTED", &variable)?
                 .or_else(|| self.pick(|layer| layer.protected))

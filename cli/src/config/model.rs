@@ -66,6 +66,8 @@ pub struct Layer {
     pub values: Option<Vec<PathBuf>>,
     /// The image that is rolled out.
     pub image: Option<String>,
+    /// The registry that an image is pushed to when none is named.
+    pub registry: Option<String>,
     /// How one release follows another.
     pub strategy: Option<Strategy>,
     /// Changes need `--confirm` with the environment's name.

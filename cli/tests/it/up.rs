@@ -165,6 +165,19 @@ fn down_that_is_not_given_the_time_says_so() {
 }
 
 #[test]
+fn a_shop_in_one_process_has_no_pieces_to_restart_and_no_events() {
+    let project = Project::new();
+    let shop = Running::up(&project, &["--empty"]);
+    let restart = project.run("restart order");
+    assert_eq!(restart.code, 2, "{}", restart.picture());
+    assert!(restart.stderr.contains("up --processes"), "{}", restart.picture());
+    let events = project.run("events");
+    assert_eq!(events.code, 2, "{}", events.picture());
+    assert!(events.stderr.contains("shopctl logs"), "{}", events.picture());
+    drop(shop);
+}
+
+#[test]
 fn the_logs_are_followed_as_they_come() {
     let project = Project::new();
     let shop = Running::up(&project, &["--empty"]);

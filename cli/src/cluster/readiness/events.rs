@@ -33,6 +33,32 @@ impl<'a> Event<'a> {
         self.either(["/message", "/note"])
     }
 
+    /// What it is about: the kind and the name.
+    pub(in crate::cluster) fn named(self) -> (&'a str, &'a str) {
+        (
+            self.either(["/involvedObject/kind", "/regarding/kind"]),
+            self.either(["/involvedObject/name", "/regarding/name"]),
+        )
+    }
+
+    /// Whether it tells of something that should not be.
+    pub(in crate::cluster) fn is_warning(self) -> bool {
+        self.either(["/type", "/type"]) == "Warning"
+    }
+
+    /// How often it was seen.
+    pub(in crate::cluster) fn count(self) -> u64 {
+        let pointers = ["/series/count", "/count", "/deprecatedCount"];
+        let counts = pointers.into_iter().filter_map(|pointer| self.object.at(pointer)?.as_u64());
+        counts.max().unwrap_or(1)
+    }
+
+    /// When it was first seen.
+    pub(in crate::cluster) fn first_seen(self) -> Option<Timestamp> {
+        let pointers = ["/firstTimestamp", "/deprecatedFirstTimestamp", "/eventTime"];
+        pointers.into_iter().find_map(|pointer| self.object.text(pointer)?.parse().ok())
+    }
+
     /// When it was last seen.
     pub(in crate::cluster) fn last_seen(self) -> Option<Timestamp> {
         let pointers =
@@ -53,7 +79,7 @@ mod tests {
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a"},
             "involvedObject": {"kind": "Pod", "uid": "p1"},
             "reason": "Unhealthy", "message": "Readiness probe failed", "type": "Warning", "eventTime": null,
-            "lastTimestamp": "2026-11-30T10:00:00Z",
+            "firstTimestamp": "2026-11-30T09:00:00Z", "lastTimestamp": "2026-11-30T10:00:00Z", "count": 7,
         }));
         let new = Object::new(json!({
             "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "b"},
@@ -68,7 +94,11 @@ mod tests {
                 event.about().to_owned(),
                 event.reason().to_owned(),
                 event.message().to_owned(),
+                event.first_seen(),
                 event.last_seen(),
+                event.count(),
+                event.is_warning(),
+                event.named().0.to_owned(),
             )
         };
         assert_eq!(read(&old.unwrap()), read(&new.unwrap()));

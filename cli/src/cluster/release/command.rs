@@ -53,6 +53,14 @@ pub async fn told(api: &Api, namespace: &str) -> Result<Option<(String, Command)
     Ok(Some((text("service"), Command { id: text("id"), by: text("by"), why, verb })))
 }
 
+/// Takes away what was told last.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub async fn forget(api: &Api, namespace: &str) -> Result<(), ApiError> {
+    api.delete(CONFIG_MAP, namespace, NAME, None).await
+}
+
 /// A verb as people type it.
 #[must_use]
 pub fn word(verb: Verb) -> &'static str {

@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use platform::vocabulary::Env;
-use serde_json::json;
 
 use super::desired::{Desired, ServiceObjects};
 use super::observe::{Memory, observe};
 use super::shop::ShopState;
 use super::{Event, ReleaseError, Talk, causes, command, figures, shared};
-use crate::cluster::api::{Applying, Kind};
 use crate::cluster::apply::Consent;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock::Lock;
@@ -24,11 +22,8 @@ use crate::cluster::rollout::{
     Action, Command, Next, Outcome, Phase, Plan, RevisionStatus, Selector, Slot, State, Step, step,
 };
 use crate::cluster::state::Stored;
+use crate::cluster::workload::{self, AUTOSCALER, DEPLOYMENT};
 
-const DEPLOYMENT: Kind<'static> = ("apps/v1", "Deployment");
-const AUTOSCALER: Kind<'static> = ("autoscaling/v2", "HorizontalPodAutoscaler");
-/// Who owns the number of pods, which no render names.
-const SCALER: &str = "shopctl-scale";
 /// How long to wait for a change at most: time itself is one.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -355,18 +350,9 @@ impl Driver<'_> {
         }
     }
 
-    /// The number of pods is applied by itself, under a name of its own: an autoscaler then takes it over without a dispute.
     async fn scale(&self, service: &str, slot: Slot, replicas: u32) -> Result<Option<i64>, ReleaseError> {
-        let value = json!({
-            "apiVersion": DEPLOYMENT.0,
-            "kind": DEPLOYMENT.1,
-            "metadata": {"name": format!("{service}-{slot}"), "namespace": self.cluster.namespace()},
-            "spec": {"replicas": replicas},
-        });
-        let object = Object::new(value).expect("it has all that an object has");
-        let how = Applying { manager: SCALER, is_dry: false, takes_over: true };
-        let scaled = self.cluster.api.apply(&object, how).await?;
-        Ok(scaled.number("/metadata/generation"))
+        let name = format!("{service}-{slot}");
+        Ok(workload::scale(&self.cluster.api, self.cluster.namespace(), &name, replicas).await?)
     }
 
     async fn select(&self, course: &Course, service: &str, selector: Selector) -> Result<(), ReleaseError> {

@@ -54,6 +54,15 @@ pub enum Event {
         /// What, in words.
         action: String,
     },
+    /// A service keeps the number of pods that it was scaled to: the values have not changed theirs since.
+    Keeps {
+        /// The service.
+        service: String,
+        /// How many run.
+        pods: u32,
+        /// How many the values say.
+        rendered: u32,
+    },
     /// What a service waits for.
     Waits {
         /// The service.

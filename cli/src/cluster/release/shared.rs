@@ -64,7 +64,6 @@ pub async fn apply_one(
 /// When the cluster refuses or does not answer; what went is gone.
 pub async fn prune(
     api: &Api,
-    namespace: &str,
     set: &mut ApplySet,
     objects: &[Object],
     talk: Talk<'_>,
@@ -72,7 +71,7 @@ pub async fn prune(
     let leftovers = set.leftovers(api, objects).await?;
     for object in &leftovers {
         let kind = (object.api_version(), object.kind());
-        api.delete(kind, namespace, object.name(), object.uid()).await?;
+        api.delete(kind, &object.key().namespace, object.name(), object.uid()).await?;
         talk(Event::Pruned { object: object.key().to_string() });
     }
     set.narrow(api, objects).await?;

@@ -83,7 +83,7 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> anyhow::Result<Rep
         Some(path) => (Source::File, path.clone()),
         None => built(&mut progress)?,
     };
-    let (bytes, program) = program(&path)?;
+    let image = laid_out(&source, &path, &args.label, time_seconds, &mut progress)?;
     let version = match &source {
         Source::Sources { workspace, .. } => workspace.version.as_str(),
         Source::File => env!("CARGO_PKG_VERSION"),
@@ -92,13 +92,6 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> anyhow::Result<Rep
         Some(reference) => reference.clone(),
         None => format!("shop:{version}").parse().map_err(anyhow::Error::msg)?,
     };
-    progress.step("laying out the image", 0, 0);
-    let labels = labels(&source, &args.label);
-    let recipe = Recipe { program: bytes, platform: program.platform, labels, time_seconds };
-    let image = lay_out(recipe).map_err(|error| {
-        Failure::new(Exit::Usage, "E-TIME", format!("could not lay the image out as of {TIME}"))
-            .because(error)
-    })?;
     let places = put(args, &image, &reference, &mut progress)?;
     let compared = match &source {
         Source::Sources { workspace, target } if args.compare => {
@@ -108,6 +101,33 @@ pub(super) fn run(args: &BuildArgs, context: &Context<'_>) -> anyhow::Result<Rep
     };
     progress.clear();
     Ok(report(&image, &reference, &places, compared.as_ref()))
+}
+
+/// The image of the shop that the sources around are of, and its version.
+pub(in crate::commands) fn from_sources(progress: &mut Progress<'_>) -> anyhow::Result<(Image, String)> {
+    let time_seconds = time()?;
+    let (source, path) = built(progress)?;
+    let image = laid_out(&source, &path, &[], time_seconds, progress)?;
+    let Source::Sources { workspace, .. } = source else { unreachable!("it was built from sources") };
+    Ok((image, workspace.version))
+}
+
+fn laid_out(
+    source: &Source,
+    path: &Path,
+    label: &[(String, String)],
+    time_seconds: u64,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Image> {
+    let (bytes, program) = program(path)?;
+    progress.step("laying out the image", 0, 0);
+    let labels = labels(source, label);
+    let recipe = Recipe { program: bytes, platform: program.platform, labels, time_seconds };
+    lay_out(recipe).map_err(|error| {
+        Failure::new(Exit::Usage, "E-TIME", format!("could not lay the image out as of {TIME}"))
+            .because(error)
+            .into()
+    })
 }
 
 /// The program, built from the sources around.

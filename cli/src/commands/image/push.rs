@@ -7,7 +7,7 @@ use clap::Args;
 use super::size;
 use crate::context::{Context, variable};
 use crate::image::reference::Reference;
-use crate::image::registry::{Credentials, Line, Session, push};
+use crate::image::registry::{Credentials, Line, Pushed, Session, push};
 use crate::image::stored::Stored;
 use crate::output::{Progress, Report};
 
@@ -33,14 +33,11 @@ pub struct PushArgs {
 
 pub(super) fn run(args: &PushArgs, context: &Context<'_>) -> anyhow::Result<Report> {
     let image = Stored::open(&args.image)?;
-    let credentials = Credentials::find(&args.reference, variable)?;
     let line = Line::new(args.ca_file.as_deref())?;
-    let mut session = Session::new(line, args.reference.clone(), credentials, args.insecure_registry);
     let mut progress = Progress::new(context.printer);
-    let tell = |phase: &str, done: u64, total: u64| progress.step(phase, done, total);
-    let pushed = context.runtime()?.block_on(push(&mut session, &image, tell));
+    let carrying = carry(&image, &args.reference, line, args.insecure_registry, &mut progress);
+    let pushed = context.runtime()?.block_on(carrying)?;
     progress.clear();
-    let pushed = pushed.map_err(|trouble| trouble.failure(&args.reference))?;
     let facts = [
         ("image", pushed.reference.clone()),
         ("digest", pushed.digest.to_string()),
@@ -53,4 +50,19 @@ pub(super) fn run(args: &PushArgs, context: &Context<'_>) -> anyhow::Result<Repo
         format!("give Kubernetes {}", pushed.by_digest)
     };
     Ok(Report::facts(serde_json::to_value(&pushed)?, facts).last_line(last))
+}
+
+/// Brings `image` to the registry of `reference`.
+pub(in crate::commands) async fn carry(
+    image: &Stored,
+    reference: &Reference,
+    line: Line,
+    is_insecure: bool,
+    progress: &mut Progress<'_>,
+) -> anyhow::Result<Pushed> {
+    let credentials = Credentials::find(reference, variable)?;
+    let mut session = Session::new(line, reference.clone(), credentials, is_insecure);
+    let tell = |phase: &str, done: u64, total: u64| progress.step(phase, done, total);
+    let pushed = push(&mut session, image, tell).await;
+    Ok(pushed.map_err(|trouble| trouble.failure(reference))?)
 }

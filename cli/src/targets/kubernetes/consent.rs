@@ -11,6 +11,11 @@ use crate::output::Printer;
 pub enum Danger {
     /// A scale, a restart, a deploy: asked for where the environment is protected.
     Moderate,
+    /// Customers are not served until somebody undoes it: asked for everywhere, unless it was agreed to beforehand.
+    Outage {
+        /// Whether it was, by `--yes`. A protected environment wants its name all the same.
+        is_agreed: bool,
+    },
     /// What cannot be taken back, or breaks somebody else's work: the environment's name must be typed.
     Severe,
 }
@@ -39,28 +44,52 @@ impl Consent {
         if let Some(confirmed) = &self.confirm {
             return if confirmed == name { Ok(()) } else { Err(other(confirmed, name)) };
         }
-        if danger == Danger::Moderate && !settings.protected {
-            return Ok(());
+        match danger {
+            Danger::Moderate | Danger::Outage { is_agreed: true } if !settings.protected => Ok(()),
+            Danger::Outage { is_agreed: false } if !settings.protected => agree(what, printer),
+            _ => self.ask(what, name, printer),
         }
-        self.ask(what, name, printer)
     }
 
     fn ask(&self, what: &str, name: &str, printer: &Printer) -> Result<(), Failure> {
         let hint = format!("say --confirm {name}");
-        if !printer.terminal().is_interactive {
-            let message = format!("{what} needs consent, and there is nobody to ask");
-            return Err(Failure::new(Exit::Declined, "E-CONSENT", message).hint(hint));
+        let question = format!("{what}\ntype the environment's name ({name}) to go on: ");
+        match answer(&question, printer) {
+            None => Err(nobody(what).hint(hint)),
+            Some(typed) if typed == *name => Ok(()),
+            Some(_) => Err(declined("nothing was changed: the name was not typed").hint(hint)),
         }
-        printer.talk(&format!("{what}\ntype the environment's name ({name}) to go on: "));
-        io::stderr().flush().ok();
-        let mut typed = String::new();
-        io::stdin().lock().read_line(&mut typed).ok();
-        if typed.trim() == name {
-            return Ok(());
-        }
-        Err(Failure::new(Exit::Declined, "E-CONSENT", "nothing was changed: the name was not typed")
-            .hint(hint))
     }
+}
+
+/// A yes, typed.
+fn agree(what: &str, printer: &Printer) -> Result<(), Failure> {
+    let hint = "say --yes";
+    match answer(&format!("{what}\ngo on? [y/N] "), printer) {
+        None => Err(nobody(what).hint(hint)),
+        Some(typed) if matches!(typed.to_lowercase().as_str(), "y" | "yes") => Ok(()),
+        Some(_) => Err(declined("nothing was changed").hint(hint)),
+    }
+}
+
+/// What a person types; none when there is nobody.
+fn answer(question: &str, printer: &Printer) -> Option<String> {
+    if !printer.terminal().is_interactive {
+        return None;
+    }
+    printer.talk(question);
+    io::stderr().flush().ok();
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).ok();
+    Some(typed.trim().to_owned())
+}
+
+fn nobody(what: &str) -> Failure {
+    declined(format!("{what} needs consent, and there is nobody to ask"))
+}
+
+fn declined(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Declined, "E-CONSENT", message)
 }
 
 fn other(confirmed: &str, name: &str) -> Failure {

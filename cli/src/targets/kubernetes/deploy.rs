@@ -17,11 +17,12 @@ use crate::cluster::release::desired::{Desired, ServiceObjects, selector_of};
 use crate::cluster::release::drive::{Cargo, Course, Driver, Ended};
 use crate::cluster::release::shop::{ServiceState, ShopState};
 use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
-use crate::cluster::revision::{self, Revision};
+use crate::cluster::revision::{self, Revision, RevisionError};
 use crate::cluster::rollout::{
     BlueGreen, Cutover, Gate, Gates, Limits, Plan, Promote, RevisionStatus, Selector, Slot, Strategy,
 };
 use crate::cluster::state::Stored;
+use crate::cluster::workload::{AUTOSCALER, DEPLOYMENT};
 
 /// What a deploy is to do.
 #[derive(Clone, Debug)]
@@ -62,6 +63,14 @@ pub struct Deployed {
     pub services: BTreeMap<String, Ended>,
     /// The services that were as they should be.
     pub unchanged: Vec<String>,
+}
+
+impl Deployed {
+    /// Whether every service is at its new revision.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.services.values().all(Ended::is_good)
+    }
 }
 
 impl Wish {
@@ -146,8 +155,8 @@ impl Deploy<'_> {
             prepare::run(self.cluster, &desired, &mut mirror, self.env, limit, stop, self.talk).await?;
         }
         deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
-        if deployed.services.values().all(Ended::is_good) {
-            deployed.pruned = shared::prune(api, namespace, &mut set, &members, self.talk).await?;
+        if deployed.is_good() {
+            deployed.pruned = shared::prune(api, &mut set, &members, self.talk).await?;
         }
         Ok(deployed)
     }
@@ -221,9 +230,29 @@ impl Deploy<'_> {
             objects.push(rendered.service(service, selector)?);
             objects.extend(rendered.preview(service, shop.service(service).live.other()));
         }
+        objects.extend(self.autoscalers(desired, shop).await?);
         sort(&mut objects);
         let done = shared::apply_all(api, namespace, &objects, self.wish.consent, self.talk).await?;
         Ok(done.iter().filter(|(_, did)| *did != Did::Nothing).count())
+    }
+
+    /// The autoscalers that are at work, as they are to be: no release changes the bounds of one that is there.
+    async fn autoscalers(&self, desired: &Desired, shop: &ShopState) -> Result<Vec<Object>, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let mut found = Vec::new();
+        for (service, rendered) in &desired.services {
+            let state = shop.service(service);
+            let is_wanted = self.wish.only.is_empty() || self.wish.only.contains(service);
+            let is_at_rest = state.unfinished().is_none_or(|release| release.is_released());
+            let Some(wanted) = rendered.of(state.live, AUTOSCALER.1).filter(|_| is_wanted && is_at_rest)
+            else {
+                continue;
+            };
+            if api.get(AUTOSCALER, namespace, wanted.name()).await?.is_some() {
+                found.push(wanted.clone());
+            }
+        }
+        Ok(found)
     }
 
     /// What each service that changed, or whose release was not brought to its end, is brought out with.
@@ -294,7 +323,43 @@ impl Deploy<'_> {
                 return Ok(true);
             }
         }
-        Ok(false)
+        let before = self.rendered_pods(service, revision).await?;
+        Ok(before.is_some_and(|before| before != objects.replicas()))
+    }
+
+    /// How many pods were rendered for revision `number` of `service`, within that none when an autoscaler said so. None
+    /// when its record cannot be read.
+    async fn rendered_pods(&self, service: &str, number: u64) -> Result<Option<Option<u32>>, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        match revision::objects(api, namespace, service, number).await {
+            Ok(objects) => Ok(Some(ServiceObjects::of_slots(objects).replicas())),
+            Err(RevisionError::Unreadable { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many pods a release of `service` brings, which renders `rendered`: as many as that when it is not what the
+    /// revision before rendered, since then somebody changed it; else as many as run, whoever scaled it.
+    async fn pods(
+        &self,
+        service: &str,
+        rendered: Option<u32>,
+        state: &ServiceState,
+    ) -> Result<Option<u32>, ReleaseError> {
+        let (Some(number), Some(live)) = (rendered, state.revision) else { return Ok(rendered) };
+        if self.rendered_pods(service, live).await? != Some(rendered) {
+            return Ok(rendered);
+        }
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let name = format!("{service}-{}", state.live);
+        let deployment = api.get(DEPLOYMENT, namespace, &name).await?;
+        let running = deployment.as_ref().and_then(|deployment| deployment.number("/spec/replicas"));
+        let running = running.and_then(|running| u32::try_from(running).ok()).unwrap_or(number);
+        if running != number {
+            let (service, rendered) = (service.to_owned(), number);
+            (self.talk)(Event::Keeps { service, pods: running, rendered });
+        }
+        Ok(Some(running))
     }
 
     /// Drives the releases: the first ones all at once, since nobody is served yet; later ones in the order in which
@@ -317,8 +382,14 @@ impl Deploy<'_> {
             waves.push(first);
         }
         waves.extend(later.into_iter().map(|service| vec![service]));
-        let plan = |service: &String| self.plan(service, &cargo[service], shop.service(service).revision);
-        let plans: Vec<Vec<Plan>> = waves.iter().map(|wave| wave.iter().map(plan).collect()).collect();
+        let mut plans: Vec<Vec<Plan>> = Vec::new();
+        for wave in waves {
+            let mut plan = Vec::new();
+            for service in wave {
+                plan.push(self.plan(&service, &cargo[&service], &shop.service(&service)).await?);
+            }
+            plans.push(plan);
+        }
         let driver = Driver {
             cluster: self.cluster,
             env: self.env,
@@ -346,19 +417,19 @@ impl Deploy<'_> {
     }
 
     /// A first release is not held to gates: nobody sends it requests yet, and there is nothing to go back to.
-    fn plan(&self, service: &str, cargo: &Cargo, previous: Option<u64>) -> Plan {
+    async fn plan(&self, service: &str, cargo: &Cargo, state: &ServiceState) -> Result<Plan, ReleaseError> {
         let seconds = u32::try_from(self.wish.ready.as_secs()).unwrap_or(u32::MAX);
-        Plan {
+        Ok(Plan {
             service: service.to_owned(),
             revision: cargo.revision.number,
-            previous,
+            previous: state.revision,
             strategy: self.wish.strategy.clone(),
-            replicas: cargo.objects.replicas(),
+            replicas: self.pods(service, cargo.objects.replicas(), state).await?,
             max_unavailable: 0,
             prepare: false,
-            bake: previous.map_or_else(Gates::none, |_| bake(&self.wish.gates, service)),
+            bake: state.revision.map_or_else(Gates::none, |_| bake(&self.wish.gates, service)),
             limits: Limits { ready_seconds: seconds, ..Limits::default() },
-        }
+        })
     }
 }
 
@@ -416,6 +487,9 @@ pub fn told(event: &Event) -> String {
         Event::Pruned { object } => format!("took {object} away"),
         Event::Phase { service, phase } => format!("{service}: {phase}"),
         Event::Did { service, action } => format!("{service}: {action}"),
+        Event::Keeps { service, pods, rendered } => {
+            format!("{service}: keeps {pods} pods, as it was scaled; the values say {rendered}")
+        }
         Event::Waits { service, waits_for } => format!("{service}: {waits_for}"),
         Event::RefusedCommand { service, why } => format!("{service}: not done: {why}"),
         Event::Causes { service, causes } if causes.is_empty() => {

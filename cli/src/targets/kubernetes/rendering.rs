@@ -66,6 +66,21 @@ pub async fn desired(
     Ok(Desired::sorted(rendered.objects))
 }
 
+/// Whether the values files of `settings` name an image of their own.
+///
+/// # Errors
+/// When they do not fit the chart.
+pub fn names_image(settings: &KubernetesSettings) -> Result<bool, Failure> {
+    let chart = Chart::embedded();
+    let mut values = chart.values();
+    for file in &settings.values {
+        values = values.file(&file.to_string_lossy()).map_err(invalid)?;
+    }
+    let named = values.merged().map_err(invalid)?.to_json();
+    let own = chart.values().merged().map_err(invalid)?.to_json();
+    Ok(named["image"] != own["image"])
+}
+
 fn invalid(error: chart::ValuesError) -> Failure {
     Failure::new(Exit::Config, "E-VALUES", "the values do not fit the chart").because(error)
 }

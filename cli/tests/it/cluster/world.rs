@@ -207,6 +207,26 @@ impl World {
         Buyer { child: command.spawn().expect("shopctl starts"), project }
     }
 
+    /// What the shop answers to a request that comes by way of the cluster's API: a `POST` when there is a body.
+    pub(super) fn ask_shop(&self, path: &str, body: Option<&str>) -> Value {
+        let raw = format!("/api/v1/namespaces/{}/services/gateway:http/proxy{path}", self.namespace);
+        match body {
+            None => self.kubectl(&format!("get --raw {raw}")),
+            Some(body) => {
+                self.project.write("body.json", body);
+                let file = self.project.path().join("body.json");
+                self.kubectl(&format!("create --raw {raw} -f {}", file.display()))
+            }
+        }
+    }
+
+    /// The names of the objects of a kind.
+    pub(super) fn names(&self, kind: &str) -> Vec<String> {
+        let found = self.kubectl(&format!("get {kind} -o json"));
+        let items = found["items"].as_array().into_iter().flatten();
+        items.filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect()
+    }
+
     /// The slot that the Service of `service` selects alone; none when it selects both.
     pub(super) fn selected(&self, service: &str) -> Option<String> {
         let service = self.kubectl(&format!("get service {service} -o json"));

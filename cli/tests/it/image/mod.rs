@@ -2,7 +2,7 @@
 
 mod build;
 mod push;
-mod registry;
+pub(crate) mod registry;
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -16,7 +16,7 @@ fn project() -> Project {
 }
 
 /// An ELF file of no use: for x86-64, and asking for `loader` when there is one.
-fn write_program(project: &Project, name: &str, loader: Option<&str>) {
+pub(crate) fn write_program(project: &Project, name: &str, loader: Option<&str>) {
     let mut bytes = vec![0u8; 120];
     bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
     bytes[18] = 62;

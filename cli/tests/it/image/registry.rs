@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 /// How the registry asks who is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Login {
+pub(crate) enum Login {
     Nobody,
     Basic,
     Token,
@@ -24,7 +24,7 @@ pub(super) enum Login {
 
 /// What goes wrong with the next upload of a blob, or the next tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing: this one arrives.
     Nothing,
     /// Half of the blob is read, then the connection ends.
@@ -37,25 +37,25 @@ pub(super) enum Fault {
     Hang,
 }
 
-pub(super) const USER: &str = "anna";
-pub(super) const PASSWORD: &str = "s3cret";
+pub(crate) const USER: &str = "anna";
+pub(crate) const PASSWORD: &str = "s3cret";
 const TOKEN: &str = "a-token-for-the-shop";
 
 #[derive(Default)]
-pub(super) struct Kept {
-    pub(super) blobs: HashMap<String, Bytes>,
-    pub(super) tags: BTreeMap<String, Bytes>,
-    pub(super) uploads: u32,
-    pub(super) faults: VecDeque<Fault>,
-    pub(super) hanging: u32,
-    pub(super) may_push: bool,
-    pub(super) has_repository: bool,
+pub(crate) struct Kept {
+    pub(crate) blobs: HashMap<String, Bytes>,
+    pub(crate) tags: BTreeMap<String, Bytes>,
+    pub(crate) uploads: u32,
+    pub(crate) faults: VecDeque<Fault>,
+    pub(crate) hanging: u32,
+    pub(crate) may_push: bool,
+    pub(crate) has_repository: bool,
 }
 
 /// The registry; it ends with the test's process.
-pub(super) struct Registry {
-    pub(super) address: String,
-    pub(super) kept: Arc<Mutex<Kept>>,
+pub(crate) struct Registry {
+    pub(crate) address: String,
+    pub(crate) kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Clone)]
@@ -66,7 +66,7 @@ struct Shared {
 }
 
 impl Registry {
-    pub(super) fn start(login: Login) -> Self {
+    pub(crate) fn start(login: Login) -> Self {
         let kept = Arc::new(Mutex::new(Kept { may_push: true, has_repository: true, ..Kept::default() }));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a listener");
@@ -84,12 +84,12 @@ impl Registry {
         Self { address, kept }
     }
 
-    pub(super) fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.kept.lock().expect("nobody panicked with it").faults.push_back(fault);
     }
 
     /// What every blob and tag names is there, under its own digest.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         let kept = self.kept.lock().expect("nobody panicked with it");
         let names = |manifest: &Bytes| {
             let manifest: serde_json::Value = serde_json::from_slice(manifest).expect("a manifest");

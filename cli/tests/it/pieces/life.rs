@@ -58,6 +58,40 @@ fn a_shop_in_pieces_sells_heals_and_ends_without_a_trace() {
 }
 
 #[test]
+fn processes_are_restarted_by_service_and_by_seat_and_that_is_told() {
+    if !has_postgres() {
+        return;
+    }
+    let project = project();
+    let running = Running::up(&project, &["--processes", "--empty", "--replicas", "order=2"]);
+    let first_event = project.run("events");
+    assert!(first_event.stdout.contains("the shop is ready"), "{}", first_event.picture());
+    let before = |name| pid_of(&process_when(&project, name, |process| process["state"] == "ready"));
+    let (first, second, user) = (before("order-1"), before("order-2"), before("user-1"));
+    let ran = project.run("restart order -o json");
+    assert_eq!(ran.code, 0, "{}", ran.picture());
+    let rows = ran.json()["data"]["processes"].clone();
+    assert_eq!((&rows[0]["name"], &rows[0]["pid_before"]), (&"order-1".into(), &first.into()));
+    assert_eq!((&rows[1]["name"], &rows[1]["pid_before"]), (&"order-2".into(), &second.into()));
+    for (name, old) in [("order-1", first), ("order-2", second)] {
+        let process = process_when(&project, name, |process| process["state"] == "ready");
+        assert_ne!(pid_of(&process), old, "{name}");
+        assert_eq!(process["last_end"], "it ended with 143", "it was asked to, and ended in order");
+    }
+    assert_eq!(project.run("restart gateway-1").code, 0);
+    assert_eq!(before("user-1"), user, "nobody else was asked");
+    assert_eq!(project.run("restart ordr").code, 2);
+    let events = project.run("events order");
+    assert_eq!(events.code, 0, "{}", events.picture());
+    assert!(
+        events.stdout.contains("order-1") && !events.stdout.contains("gateway-1"),
+        "{}",
+        events.picture()
+    );
+    drop(running);
+}
+
+#[test]
 fn nobody_outlives_a_supervisor_that_is_killed() {
     if !has_postgres() {
         return;
