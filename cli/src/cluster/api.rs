@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
 use hyper::{Method, Request};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Portforwarder;
 use kube::core::{Status, WatchEvent};
 use platform::vocabulary::Env;
 use serde_json::Value;
@@ -322,6 +324,15 @@ impl Api {
     /// When the cluster refuses or does not answer.
     pub async fn read(&self, path: &str) -> Result<String, ApiError> {
         self.text(&Call::get(path.to_owned())).await
+    }
+
+    /// A way to `port` of a pod, through the API server and the pod's node.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer. That the pod takes no connection is told later, by the way itself.
+    pub async fn way_to(&self, namespace: &str, pod: &str, port: u16) -> Result<Portforwarder, ApiError> {
+        let pods: kube::Api<Pod> = kube::Api::namespaced(self.client.clone(), namespace);
+        Ok(pods.portforward(pod, &[port]).await?)
     }
 
     /// The path of a kind's objects, or of one of them.

@@ -7,6 +7,7 @@
 //! diff       what an apply would change; drift: what others changed
 //! readiness  whether an object is what it should be; why: what keeps it from being so
 //! lock       one deploy at a time; state: how far it is; revision: what was there before
+//! forward    ports of this machine that lead to the shop's pods
 //! rollout    one release after the other, without a moment in which nobody serves; release: the same, on a cluster
 //! ```
 
@@ -16,6 +17,7 @@ pub mod applyset;
 pub mod chart;
 pub mod connect;
 pub mod diff;
+pub mod forward;
 pub mod lock;
 pub mod mirror;
 pub mod object;
