@@ -24,7 +24,7 @@ use crate::load::snapshot::Snapshot;
 use crate::load::target::Target;
 use crate::load::view::{self, Levers, State};
 use crate::output::{Body, Format, Report, Screen, Table};
-use crate::targets::local::evidence::Evidence;
+use crate::targets::evidence::Evidence;
 use crate::targets::operator;
 
 /// The words of `load`.
