@@ -1,5 +1,10 @@
-//! A shop on Kubernetes: what is refused without one, and a shop on a real one.
+//! A shop on Kubernetes: what is refused without one, one behind an API server of the tests, and one on a real cluster.
 
+mod behind;
+mod fake;
+mod reached;
 mod real;
+mod real_reached;
 mod refused;
+mod sockets;
 mod world;
