@@ -228,7 +228,8 @@ pub(crate) async fn check(
 }
 
 fn refused(error: VerifyError, evidence: &Evidence) -> anyhow::Error {
-    if let Some(failure) = evidence.failure() {
+    // What the data are is not the way's fault.
+    if let (VerifyError::Storage(_), Some(failure)) = (&error, evidence.failure()) {
         return failure.into();
     }
     let (exit, code, [here, on_cluster]) = match &error {

@@ -231,14 +231,13 @@ async fn last_lines(
         let path = format!(
             "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&previous={is_previous}&tailLines={lines}&limitBytes={bytes}"
         );
-        let text = match api.read(&path).await {
+        match api.read(&path).await {
             // It has not begun, or went.
             Err(error) if matches!(error.code(), Some(400 | 404)) => return Ok(None),
-            text => text?,
-        };
-        // What is too much is cut off at the end, and the end is what is asked for.
-        if text.len() < bytes || lines == 1 {
-            return Ok(Some(text));
+            // What is too much is cut off at the end, also within a letter, and the end is what is asked for.
+            Err(ApiError::Garbage(_)) if lines > 1 => {}
+            Ok(text) if text.len() >= bytes && lines > 1 => {}
+            text => return text.map(Some),
         }
         lines /= 2;
     }

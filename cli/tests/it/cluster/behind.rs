@@ -264,6 +264,15 @@ fn what_is_broken_or_cannot_be_seen_is_said(behind: &Behind) {
     behind.api.log("payment-a-1", "{}\n{\"message\":\"charged 4242 4242 4242 4242\"}\n");
     let leaked = behind.lab(16, "verify --only V19")["data"].clone();
     assert_eq!(outcome(&leaked, "V19")["examples"][0]["id"], "payment-a-1 line 2");
+    let more_than_is_read = "é".repeat(1_100) + "\n";
+    let last = "{\"message\":\"charged 4242 4242 4242 4242\"}\n";
+    behind.api.log("payment-a-1", &(more_than_is_read.repeat(2_500) + last));
+    let leaked = behind.lab(16, "verify --only V19")["data"].clone();
+    assert_eq!(
+        outcome(&leaked, "V19")["examples"][0]["id"],
+        "payment-a-1 line 500",
+        "the end is what is read"
+    );
     behind.api.log("payment-a-1", "");
     behind.api.door("payment-a-1", Door::Closed("connection refused"));
     let blind = behind.lab(17, "verify --only V19")["data"].clone();

@@ -197,7 +197,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     match rest {
         [_] => list(&shared, kind, request.uri().query().unwrap_or_default()),
         [_, name] => one(&shared, kind, name),
-        [_, pod, "log"] => lock(&shared.logs).get(*pod).cloned().unwrap_or_default().into_response(),
+        [_, pod, "log"] => log(&shared, pod, request.uri().query().unwrap_or_default()),
         [_, pod, "portforward"] => forward(&shared, pod, request),
         _ => status(404, "NotFound", "no such path"),
     }
@@ -218,13 +218,27 @@ fn one(shared: &Shared, kind: &str, name: &str) -> Response {
     }
 }
 
+/// The value of `name=` in a query.
+fn said<'a>(query: &'a str, name: &str) -> &'a str {
+    query.split('&').find_map(|part| part.strip_prefix(name)).unwrap_or_default()
+}
+
+/// The last lines, of which so many bytes are told, whatever they cut through.
+fn log(shared: &Shared, pod: &str, query: &str) -> Response {
+    let text = lock(&shared.logs).get(pod).cloned().unwrap_or_default();
+    let number = |name: &str| said(query, name).parse::<usize>().expect("a number");
+    let skipped = text.lines().count().saturating_sub(number("tailLines="));
+    let last: String = text.split_inclusive('\n').skip(skipped).collect();
+    let bytes = last.as_bytes();
+    Bytes::copy_from_slice(&bytes[..bytes.len().min(number("limitBytes="))]).into_response()
+}
+
 fn list(shared: &Arc<Shared>, kind: &str, query: &str) -> Response {
-    let said = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name)).unwrap_or_default();
-    if said("watch=") == "true" {
-        let from: usize = said("resourceVersion=").parse().expect("a version");
+    if said(query, "watch=") == "true" {
+        let from: usize = said(query, "resourceVersion=").parse().expect("a version");
         return Body::from_stream(changes(Arc::clone(shared), kind.to_owned(), from)).into_response();
     }
-    let selector = said("labelSelector=").replace("%3D", "=").replace("%2C", ",");
+    let selector = said(query, "labelSelector=").replace("%3D", "=").replace("%2C", ",");
     let is_meant = |object: &Value| {
         selector
             .split(',')
