@@ -81,7 +81,7 @@ impl Reach {
         let found = found.map_err(|error| match error.code() {
             Some(403) => Failure::new(Exit::Auth, "E-NO-SECRETS", format!("could not {tried}"))
                 .object(&place)
-                .hint(format!("who may `get` the Secret {name} runs the shop: ask for that, or use --url with a token of staff"))
+                .hint(format!("the account needs `get` on the Secret {name}; whoever has it has the shop"))
                 .because(error),
             _ => self.cluster.refused(error, tried),
         })?;
