@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use platform::vocabulary::Env;
 
-use crate::config::{Config, Overrides, Settings, Target};
-use crate::failure::{Exit, Failure};
+use crate::config::{Config, Overrides, Settings};
 use crate::output::Printer;
 
 /// Handed down to every command. Reads `shop.toml` only when a command asks for it.
@@ -47,23 +46,6 @@ impl Context<'_> {
     /// When the configuration is invalid.
     pub fn data_dir(&self, flag: Option<&Path>) -> anyhow::Result<PathBuf> {
         Ok(self.config()?.data_dir(flag.map(Path::to_owned), variable)?)
-    }
-
-    /// Goes on when the environment's shop lives on this machine.
-    ///
-    /// # Errors
-    /// When it lives on a cluster: what is for a shop here would find nothing, or another one.
-    pub fn on_this_machine(&self) -> anyhow::Result<()> {
-        if self.config()?.target() == Target::Embedded {
-            return Ok(());
-        }
-        let message = format!(
-            "the shop of `{}` lives on Kubernetes, and this is for one on this machine",
-            self.environment
-        );
-        Err(Failure::new(Exit::Usage, "E-ON-KUBERNETES", message)
-            .hint("`deploy`, `rollout status`, `why` and `history` are for a cluster; see docs/guides/deploy.md")
-            .into())
     }
 
     /// A runtime for commands that wait: one thread, which is this one.

@@ -97,8 +97,16 @@ impl Operator {
     /// The operator of the shop that answers at `base_url` and keeps its secrets in `data_dir`. `name` is what the
     /// audit will call them.
     pub fn of_folder(base_url: &str, data_dir: &Path, name: &str) -> Result<Self, SecretsError> {
-        let keyring = Secrets::load(&data_dir.join(SECRETS_FILE))?.keyring()?;
-        let right = Right::Secrets { operators: Operators::new(&keyring), name: name.into() };
+        Self::holding(&Secrets::load(&data_dir.join(SECRETS_FILE))?, base_url, name)
+    }
+
+    /// The same, by the text of the secrets, for a shop that keeps them elsewhere; `place` is where.
+    pub fn of_secrets(base_url: &str, text: &str, place: &str, name: &str) -> Result<Self, SecretsError> {
+        Self::holding(&Secrets::parse(text, place)?, base_url, name)
+    }
+
+    fn holding(secrets: &Secrets, base_url: &str, name: &str) -> Result<Self, SecretsError> {
+        let right = Right::Secrets { operators: Operators::new(&secrets.keyring()?), name: name.into() };
         Ok(Self { shop: ShopClient::new(base_url), right })
     }
 
@@ -135,5 +143,21 @@ impl Operator {
     #[must_use]
     pub fn acting(&self, roles: &[Role]) -> Context {
         Context { bearer: Some(self.bearer(roles)), ..Context::new(&self.shop.env) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_make_an_operator_wherever_they_stand_and_their_text_is_never_repeated() {
+        let text = serde_json::to_string(&Secrets::generate(&Env::system())).expect("plain data");
+        let operator =
+            |text: &str| Operator::of_secrets("http://127.0.0.1:1", text, "Secret/shop-secrets", "ada");
+        let pass = operator(&text).expect("they are whole").bearer(&[Role::Ops]);
+        assert!(!text.contains(pass.expose()), "a pass is made, not read");
+        let error = operator("{\"csrf\": \"s3cret\"").expect_err("they are cut off").to_string();
+        assert!(error.contains("Secret/shop-secrets") && !error.contains("s3cret"), "{error}");
     }
 }

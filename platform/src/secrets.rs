@@ -126,7 +126,13 @@ impl Secrets {
     pub fn load(path: &Path) -> Result<Self, SecretsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SecretsError::File { path: path.display().to_string(), source })?;
-        serde_json::from_str(&text).map_err(|_| SecretsError::Invalid(path.display().to_string()))
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Understands the text of such a file; `place` is where it stood.
+    pub fn parse(text: &str, place: &str) -> Result<Self, SecretsError> {
+        // What is wrong with it is not said: the parser would quote it.
+        serde_json::from_str(text).map_err(|_| SecretsError::Invalid(place.to_owned()))
     }
 
     /// The keys of internal calls.

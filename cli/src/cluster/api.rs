@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use http_body_util::BodyExt as _;
 use hyper::{Method, Request};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Portforwarder;
 use kube::core::{Status, WatchEvent};
 use platform::vocabulary::{Env, Timestamp};
 use serde_json::Value;
@@ -371,6 +373,15 @@ impl Api {
     /// When the cluster refuses or does not answer.
     pub async fn read(&self, path: &str) -> Result<String, ApiError> {
         self.text(&Call::get(path.to_owned())).await
+    }
+
+    /// A way to `port` of a pod, through the API server and the pod's node.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer. That the pod takes no connection is told later, by the way itself.
+    pub async fn way_to(&self, namespace: &str, pod: &str, port: u16) -> Result<Portforwarder, ApiError> {
+        let pods: kube::Api<Pod> = kube::Api::namespaced(self.client.clone(), namespace);
+        Ok(pods.portforward(pod, &[port]).await?)
     }
 
     /// The path of a kind's objects, or of one of them.

@@ -9,6 +9,7 @@
 //! lock       one deploy at a time; state: how far it is; revision: what was there before
 //! overview   how the whole shop is; happenings: what was reported of it; logs: what its pods wrote
 //! workload   pods more or fewer, or anew; settle: until they are well; removal: the whole shop away
+//! forward    ports of this machine that lead to the shop's pods
 //! rollout    one release after the other, without a moment in which nobody serves; release: the same, on a cluster
 //! ```
 
@@ -18,6 +19,7 @@ pub mod applyset;
 pub mod chart;
 pub mod connect;
 pub mod diff;
+pub mod forward;
 pub mod happenings;
 pub mod lock;
 pub mod logs;

@@ -10,7 +10,6 @@ use super::place::{Deed, NOT_DONE, Place};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, nearest};
 use crate::output::{Body, Report, Table};
-use crate::targets::operator::failed;
 
 const AS: &[Role] = &[Role::Ops];
 
@@ -65,9 +64,9 @@ pub(super) fn run(command: BreakerCommand, context: &Context<'_>) -> anyhow::Res
 }
 
 async fn list(args: &ListArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let page = operator.shop().payments.breakers(&operator.acting(AS)).await;
-    let breakers = page.map_err(|error| failed(error, "list the breakers"))?.items;
+    let breakers = page.map_err(|error| operator.failed(error, "list the breakers"))?.items;
     let now = context.env.now();
     let mut table = Table::new(["breaker", "state", "since", "calls", "failed", "opened", "held open"]);
     for breaker in &breakers {
@@ -107,10 +106,11 @@ fn row(breaker: &BreakerView, now: Timestamp) -> [String; 7] {
 }
 
 async fn turn(args: &TurnArgs, open: bool, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let payments = &operator.shop().payments;
     let tried = format!("{} breaker {}", if open { "open" } else { "close" }, args.name);
-    let known = payments.breakers(&operator.acting(AS)).await.map_err(|error| failed(error, &tried))?.items;
+    let known =
+        payments.breakers(&operator.acting(AS)).await.map_err(|error| operator.failed(error, &tried))?.items;
     let Some(before) = known.iter().find(|breaker| breaker.name == args.name) else {
         return Err(unknown(&args.name, &known).into());
     };
@@ -118,11 +118,11 @@ async fn turn(args: &TurnArgs, open: bool, context: &Context<'_>) -> anyhow::Res
         (false, _) => before.clone(),
         (true, true) => {
             let turned = payments.open_breaker(&operator.acting(AS), &args.name, &args.deed.reason).await;
-            turned.map_err(|error| failed(error, &tried))?
+            turned.map_err(|error| operator.failed(error, &tried))?
         }
         (true, false) => {
             let turned = payments.close_breaker(&operator.acting(AS), &args.name, &args.deed.reason).await;
-            turned.map_err(|error| failed(error, &tried))?
+            turned.map_err(|error| operator.failed(error, &tried))?
         }
     };
     let wanted = if open { "held open" } else { "closed" };

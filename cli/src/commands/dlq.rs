@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use platform::client::Operator;
 use platform::client::notification::{DeadLetter, DeadLetterAction, DeadLetterQuery};
 use platform::vocabulary::Role;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::duration::relative;
-use super::place::{Deed, NOT_DONE, Place};
+use super::place::{Deed, NOT_DONE, Place, Reached};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Progress, Report, Table};
-use crate::targets::operator::failed;
 
 const AS: &[Role] = &[Role::Ops];
 /// The most that one call lists or moves.
@@ -109,7 +107,7 @@ pub(super) fn run(command: DlqCommand, context: &Context<'_>) -> anyhow::Result<
 }
 
 async fn list(args: &ListArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let (letters, more) = find(&operator, &args.which, wanted).await?;
     let report = Report::new(serde_json::to_value(&letters)?, Body::Table(table(&letters, context)));
@@ -144,7 +142,7 @@ fn kind(letter: &DeadLetter) -> String {
 }
 
 /// Up to `wanted` of the letters, the oldest first, and whether there are more.
-async fn find(operator: &Operator, which: &Which, wanted: usize) -> anyhow::Result<(Vec<DeadLetter>, bool)> {
+async fn find(operator: &Reached, which: &Which, wanted: usize) -> anyhow::Result<(Vec<DeadLetter>, bool)> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     let mut cursor = None;
     loop {
@@ -156,7 +154,7 @@ async fn find(operator: &Operator, which: &Which, wanted: usize) -> anyhow::Resu
             cursor,
         };
         let page = operator.shop().notifications.dead_letters(&operator.acting(AS), &query).await;
-        let page = page.map_err(|error| failed(error, "list the dead letters"))?;
+        let page = page.map_err(|error| operator.failed(error, "list the dead letters"))?;
         letters.extend(page.items);
         if page.next_cursor.is_none() || letters.len() >= wanted {
             return Ok((letters, page.next_cursor.is_some()));
@@ -166,7 +164,7 @@ async fn find(operator: &Operator, which: &Which, wanted: usize) -> anyhow::Resu
 }
 
 async fn show(args: &ShowArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let letter = one(&operator, args.id).await?;
     let facts = [
         ("letter", letter.id.to_string()),
@@ -182,9 +180,9 @@ async fn show(args: &ShowArgs, context: &Context<'_>) -> anyhow::Result<Report> 
     Ok(Report::facts(serde_json::to_value(&letter)?, facts).last_line(line))
 }
 
-async fn one(operator: &Operator, id: Uuid) -> anyhow::Result<DeadLetter> {
+async fn one(operator: &Reached, id: Uuid) -> anyhow::Result<DeadLetter> {
     let letter = operator.shop().notifications.dead_letter(&operator.acting(AS), id).await;
-    letter.map_err(|error| failed(error, &format!("read dead letter {id}")))
+    letter.map_err(|error| operator.failed(error, &format!("read dead letter {id}")))
 }
 
 /// Where letters go.
@@ -222,7 +220,7 @@ async fn shift(args: &MoveArgs, way: Way, context: &Context<'_>) -> anyhow::Resu
         .hint("name letters, or --queue, --kind or --all; `shopctl dlq list` lists them")
         .into());
     }
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let letters = named(&operator, args).await?;
     let ids: Vec<Uuid> = letters.iter().map(|letter| letter.id).collect();
     let moved = if args.deed.apply { go(&operator, &ids, args, way, context).await? } else { Vec::new() };
@@ -244,7 +242,7 @@ async fn shift(args: &MoveArgs, way: Way, context: &Context<'_>) -> anyhow::Resu
     })
 }
 
-async fn named(operator: &Operator, args: &MoveArgs) -> anyhow::Result<Vec<DeadLetter>> {
+async fn named(operator: &Reached, args: &MoveArgs) -> anyhow::Result<Vec<DeadLetter>> {
     if args.ids.is_empty() {
         return Ok(find(operator, &args.which, usize::MAX).await?.0);
     }
@@ -256,7 +254,7 @@ async fn named(operator: &Operator, args: &MoveArgs) -> anyhow::Result<Vec<DeadL
 }
 
 async fn go(
-    operator: &Operator,
+    operator: &Reached,
     ids: &[Uuid],
     args: &MoveArgs,
     way: Way,
@@ -281,7 +279,7 @@ async fn go(
             Way::Away => notifications.discard(&acting, &action).await,
         };
         let tried = format!("{} dead letters after {} were {}", way.verb(), moved.len(), way.done());
-        moved.extend(answer.map_err(|error| failed(error, &tried))?.ids);
+        moved.extend(answer.map_err(|error| operator.failed(error, &tried))?.ids);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         progress.step(way.done(), count(moved.len()), count(total));
     }

@@ -1,5 +1,6 @@
 //! `shopctl load`: many users at once, and a verdict.
 
+mod on_cluster;
 mod reports;
 
 use std::path::{Path, PathBuf};
@@ -11,8 +12,9 @@ use clap::{Args, Subcommand};
 use platform::verify::{Options, Verdict};
 use serde_json::json;
 
-use super::verify::check;
-use crate::config::Overrides;
+use self::on_cluster::OnCluster;
+use super::verify::{Subject, check};
+use crate::config::{self, Overrides};
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::load::length::Length;
@@ -24,7 +26,6 @@ use crate::load::snapshot::Snapshot;
 use crate::load::target::Target;
 use crate::load::view::{self, Levers, State};
 use crate::output::{Body, Format, Report, Screen, Table};
-use crate::targets::local::evidence::Evidence;
 use crate::targets::operator;
 
 /// The words of `load`.
@@ -53,7 +54,9 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit codes: 0 pass, 14 an objective was missed, 16 a promise was broken, 17 it cannot be told.\n\
-                  Rate limits are for people: start the shop with `shopctl up --limits none`."
+                  Rate limits are for people: start the shop with `shopctl up --limits none`.\n\
+                  A shop on a cluster (-e) is loaded through its API server unless --url names another way, so every figure \
+                  includes that way; its promises are checked on the cluster, and the chart's value is `limits: none`."
 )]
 pub struct RunArgs {
     /// The scenario; `shopctl load list` lists them
@@ -162,18 +165,32 @@ fn load(args: &RunArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
     let printer = context.printer;
     let (name, scenario) = scenario(args)?;
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
-    let target = Target::find(&data_dir, args.url.as_deref(), args.i_own_this_target)?;
-    // A right that is not there is missed by the scenarios that need it, and they say so.
-    let operator = match target.data_dir() {
-        Some(data_dir) => operator::local(data_dir).ok(),
-        None => operator::elsewhere(&target.url, variable).ok(),
+    let on_cluster = match context.config()?.target() {
+        config::Target::Kubernetes => Some(OnCluster::find(args, &data_dir, context)?),
+        config::Target::Embedded => None,
+    };
+    let (target, operator) = match &on_cluster {
+        Some(shop) => (shop.target.clone(), shop.operator.clone()),
+        None => {
+            let target = Target::find(&data_dir, args.url.as_deref(), args.i_own_this_target)?;
+            // A right that is not there is missed by the scenarios that need it, and they say so.
+            let operator = match target.data_dir() {
+                Some(data_dir) => operator::local(data_dir).ok(),
+                None => operator::elsewhere(&target.url, variable).ok(),
+            };
+            (target, operator)
+        }
     };
     printer.say(&format!("{name} on {}", target.url));
-    let shop_folder = target.data_dir().map(Path::to_owned);
-    let ask = |journal: &Path, shop_folder: &Path| verified(journal, shop_folder, context);
-    let verify = shop_folder
-        .as_deref()
-        .map(|folder| -> Box<Verify<'_>> { Box::new(move |journal: &Path| ask(journal, folder)) });
+    let whose = match (&on_cluster, target.data_dir()) {
+        (Some(_), _) => Some(Whose::OnCluster(data_dir.clone())),
+        (None, Some(folder)) => Some(Whose::Here(folder.to_owned())),
+        (None, None) => None,
+    };
+    let ask = |journal: &Path, whose: &Whose| verified(journal, whose, context);
+    let verify = whose
+        .as_ref()
+        .map(|whose| -> Box<Verify<'_>> { Box::new(move |journal: &Path| ask(journal, whose)) });
     let say = |line: &str| printer.say(line);
     // A view closes itself at the end of the load; this is for all that may go wrong before.
     let screen = Arc::new(Screen::new(printer.terminal().color_err));
@@ -244,11 +261,28 @@ fn scenario(args: &RunArgs) -> anyhow::Result<(String, Scenario)> {
 const LOOKS_MAX: usize = 3;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 
-/// Asks whether the shop of this machine kept every promise, those of the journal included.
-fn verified(journal: &Path, shop_folder: &Path, context: &Context<'_>) -> anyhow::Result<Verified> {
-    let overrides = Overrides { data_dir: Some(shop_folder.to_owned()), ..Overrides::default() };
-    let settings = context.settings(&overrides)?;
-    let env = &context.env;
+/// Whose promises are asked for after a run.
+enum Whose {
+    /// Those of the shop that runs on this folder.
+    Here(PathBuf),
+    /// Those of the environment's shop; its runs are kept in this folder.
+    OnCluster(PathBuf),
+}
+
+impl Whose {
+    async fn subject(&self, context: &Context<'_>) -> anyhow::Result<Subject> {
+        match self {
+            Self::OnCluster(folder) => Subject::on_cluster(Some(folder), None, context).await,
+            Self::Here(folder) => {
+                let overrides = Overrides { data_dir: Some(folder.clone()), ..Overrides::default() };
+                Ok(Subject::Here(Box::new(context.settings(&overrides)?), false))
+            }
+        }
+    }
+}
+
+/// Asks whether the shop kept every promise, those of the journal included.
+fn verified(journal: &Path, whose: &Whose, context: &Context<'_>) -> anyhow::Result<Verified> {
     // On a thread of its own: this one is inside the runtime of the load.
     let found = std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
@@ -256,8 +290,9 @@ fn verified(journal: &Path, shop_folder: &Path, context: &Context<'_>) -> anyhow
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(async {
                 let look = async || {
-                    let evidence = Evidence::of(&settings, false, &[journal.to_owned()]).await?;
-                    let found = check(&evidence, Options::default(), env, |_| ()).await;
+                    let subject = whose.subject(context).await?;
+                    let evidence = subject.evidence(&[journal.to_owned()]).await?;
+                    let found = check(&evidence, Options::default(), &context.env, |_| ()).await;
                     evidence.close().await;
                     found
                 };

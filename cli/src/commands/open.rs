@@ -6,16 +6,23 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::context::Context;
+use crate::config::{KubernetesSettings, Target};
+use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Report};
 use crate::process::find_program;
+use crate::targets::kubernetes::reach::Reach;
 use crate::targets::local::lock;
 use crate::targets::local::pages::Page;
 
 /// The words of `open`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "A shop on a cluster (-e) is opened where its Ingress publishes it. Without one, a port of this machine is \
+                  forwarded to it through the API server, and open stays until Ctrl-C; new connections follow a release."
+)]
 pub struct OpenArgs {
     /// The page
     #[arg(value_enum)]
@@ -28,8 +35,11 @@ pub struct OpenArgs {
     print: bool,
 }
 
-pub(super) fn run(args: &OpenArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    context.on_this_machine()?;
+pub(super) fn run(args: &OpenArgs, context: &Context<'_>) -> anyhow::Result<Exit> {
+    let config = context.config()?;
+    if config.target() == Target::Kubernetes {
+        return context.runtime()?.block_on(on_cluster(args, &config.kubernetes(variable)?, context));
+    }
     let data_dir = context.data_dir(args.data_dir.as_deref())?;
     let holder = lock::running(&data_dir)?;
     let Some(shop) = holder.url else {
@@ -38,14 +48,46 @@ pub(super) fn run(args: &OpenArgs, context: &Context<'_>) -> anyhow::Result<Repo
             .hint("try again in a moment; `shopctl status` tells how it is")
             .into());
     };
-    let url = args.page.address(&shop);
+    show(args, &shop, context)?;
+    Ok(Exit::Ok)
+}
+
+/// A page of a shop on a cluster: where the public finds it, or through a port that is forwarded until somebody ends it.
+async fn on_cluster(
+    args: &OpenArgs,
+    settings: &KubernetesSettings,
+    context: &Context<'_>,
+) -> anyhow::Result<Exit> {
+    let reach = Reach::of(settings, &context.env).await?;
+    if let Some(shop) = reach.public_url().await? {
+        show(args, &shop, context)?;
+        return Ok(Exit::Ok);
+    }
+    let mut forward = reach.gateway().await?;
+    let (mut interrupted, mut terminated) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    show(args, &forward.url(), context)?;
+    context.printer.say("forwarded through the API server until you press Ctrl-C");
+    loop {
+        tokio::select! {
+            trouble = forward.next_trouble() => context.printer.warn(&trouble.to_string()),
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
+            _ = terminated.recv() => return Ok(Exit::Terminated),
+        }
+    }
+}
+
+/// Opens the page in the browser where there is one, and prints where it is.
+fn show(args: &OpenArgs, shop: &str, context: &Context<'_>) -> anyhow::Result<()> {
+    let url = args.page.address(shop);
     let wants_browser = !args.print && context.printer.format() == Format::Text;
     let browser = if wants_browser && context.printer.terminal().is_interactive { browser() } else { None };
     if let Some(browser) = &browser {
         launch(browser, &url)?;
     }
     let data = json!({"url": url, "opened": browser.is_some()});
-    Ok(Report::new(data, Body::Text(format!("{url}\n"))))
+    context.printer.report(&Report::new(data, Body::Text(format!("{url}\n"))))?;
+    Ok(())
 }
 
 /// The program that opens addresses here, when there is a screen to open them on.

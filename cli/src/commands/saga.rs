@@ -1,17 +1,15 @@
 //! `shopctl saga`: the work behind the orders, and what a person may do about it.
 
 use clap::{Args, Subcommand};
-use platform::client::Operator;
 use platform::client::order::{OrderFilter, Saga, SagaFilter};
 use platform::vocabulary::{OrderId, Role, Timestamp};
 use serde_json::json;
 
 use super::duration::relative;
-use super::place::{Deed, NOT_DONE, Place};
+use super::place::{Deed, NOT_DONE, Place, Reached};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Report, Table};
-use crate::targets::operator::failed;
 
 const AS: &[Role] = &[Role::Ops];
 
@@ -90,7 +88,7 @@ pub(super) fn run(command: SagaCommand, context: &Context<'_>) -> anyhow::Result
 }
 
 async fn list(args: &ListArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let mut sagas: Vec<Saga> = Vec::new();
     let mut cursor = None;
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
@@ -99,7 +97,7 @@ async fn list(args: &ListArgs, context: &Context<'_>) -> anyhow::Result<Report> 
         let left = u32::try_from(wanted - sagas.len()).unwrap_or(PAGE);
         let filter = SagaFilter { state: args.state.clone(), limit: Some(left.min(PAGE).into()), cursor };
         let page = operator.shop().orders.sagas(&operator.acting(AS), &filter).await;
-        let page = page.map_err(|error| failed(error, "list the sagas"))?;
+        let page = page.map_err(|error| operator.failed(error, "list the sagas"))?;
         sagas.extend(page.items);
         more = page.next_cursor.is_some();
         cursor = page.next_cursor;
@@ -150,7 +148,7 @@ fn next(saga: &Saga, now: Timestamp) -> String {
 }
 
 async fn show(args: &ShowArgs, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let sagas = sagas_of(&operator, &args.order).await?;
     let now = context.env.now();
     let mut text = String::new();
@@ -203,19 +201,19 @@ fn told(saga: &Saga, now: Timestamp) -> String {
 }
 
 /// The sagas of the order with this id or number, the latest first.
-async fn sagas_of(operator: &Operator, order: &str) -> anyhow::Result<Vec<Saga>> {
+async fn sagas_of(operator: &Reached, order: &str) -> anyhow::Result<Vec<Saga>> {
     let id = order_id(operator, order).await?;
     let page = operator.shop().orders.order_sagas(&operator.acting(AS), id).await;
-    Ok(page.map_err(|error| failed(error, &format!("read the sagas of order {order}")))?.items)
+    Ok(page.map_err(|error| operator.failed(error, &format!("read the sagas of order {order}")))?.items)
 }
 
-async fn order_id(operator: &Operator, order: &str) -> anyhow::Result<OrderId> {
+async fn order_id(operator: &Reached, order: &str) -> anyhow::Result<OrderId> {
     if let Ok(id) = order.parse() {
         return Ok(id);
     }
     let filter = OrderFilter { q: Some(order.to_owned()), ..OrderFilter::default() };
     let page = operator.shop().orders.admin_orders(&operator.acting(AS), &filter).await;
-    let found = page.map_err(|error| failed(error, &format!("look for order {order}")))?.items;
+    let found = page.map_err(|error| operator.failed(error, &format!("look for order {order}")))?.items;
     let named = found.iter().find(|one| one.number.eq_ignore_ascii_case(order));
     let nobody = || {
         Failure::new(Exit::Usage, "E-ORDER", format!("there is no order `{order}`"))
@@ -247,7 +245,7 @@ const COMPENSATE: Act = Act {
 };
 
 async fn act(args: &ActArgs, act: &Act, context: &Context<'_>) -> anyhow::Result<Report> {
-    let operator = args.place.operator(context)?;
+    let operator = args.place.operator(context).await?;
     let tried = format!("{} the saga of order {}", act.verb, args.order);
     let before = sagas_of(&operator, &args.order).await?;
     let Some(before) = before.into_iter().find(|saga| !is_over(saga)) else {
@@ -264,7 +262,7 @@ async fn act(args: &ActArgs, act: &Act, context: &Context<'_>) -> anyhow::Result
         (true, false) => Some(orders.retry_saga(&operator.acting(AS), order, reason).await),
         (true, true) => Some(orders.compensate_saga(&operator.acting(AS), order, reason).await),
     };
-    let after = after.transpose().map_err(|error| failed(error, &tried))?;
+    let after = after.transpose().map_err(|error| operator.failed(error, &tried))?;
     let facts = [
         ("order", order.to_string()),
         ("saga", format!("{}, {}", before.kind, before.state)),

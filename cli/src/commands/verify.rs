@@ -1,6 +1,6 @@
 //! `shopctl verify`: whether the shop keeps its promises, on a running shop or on what it left behind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use platform::verify::{
@@ -11,11 +11,13 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::duration::Span;
-use crate::config::{Engine, Overrides, Settings};
-use crate::context::Context;
+use crate::config::{self, Engine, Overrides, Settings, Target};
+use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Paint, Printer, Progress, Report, Table};
-use crate::targets::local::evidence::Evidence;
+use crate::targets::evidence::Evidence;
+use crate::targets::kubernetes::evidence::{Asked, gather};
+use crate::targets::kubernetes::reach::Reach;
 
 /// The words of `verify`.
 #[derive(Debug, Args)]
@@ -23,7 +25,9 @@ use crate::targets::local::evidence::Evidence;
     args_conflicts_with_subcommands = true,
     after_help = "A promise is kept (true), broken (false), or nobody knows (unknown): without data nothing is shown as kept.\n\
                   Ends with 0 when all are kept, 16 when one is broken, 17 when one is unknown.\n\
-                  `shopctl verify list` says what each one promises."
+                  `shopctl verify list` says what each one promises.\n\
+                  A shop on a cluster (-e) is looked at while it runs: its database and the sandbox's statement through \
+                  forwarded ports, the last lines of its pods, the metrics of its services."
 )]
 pub struct VerifyArgs {
     #[command(subcommand)]
@@ -97,16 +101,14 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Ex
         context.printer.report(&list())?;
         return Ok(Exit::Ok);
     }
-    context.on_this_machine()?;
-    let settings = context.settings(&args.overrides())?;
-    let names_database = args.engine.is_some() || args.database_url.is_some();
     // The engine reads while orders are told anew.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
+        let subject = Subject::of(args, context).await?;
         if args.watch {
-            return watch(args, &settings, names_database, context).await;
+            return watch(args, &subject, context).await;
         }
-        let evidence = Evidence::of(&settings, names_database, &args.journal).await?;
+        let evidence = subject.evidence(&args.journal).await?;
         let found = look(args, &evidence, context).await;
         evidence.close().await;
         let report = report(&found?, context.printer);
@@ -115,17 +117,53 @@ pub(super) fn run(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Ex
     })
 }
 
+/// Whose promises are looked at.
+pub(super) enum Subject {
+    /// A shop of this machine, or its data wherever they are; the switch says that the caller named the database.
+    Here(Box<Settings>, bool),
+    /// A shop on a cluster.
+    OnCluster(Box<Reach>, Asked),
+}
+
+impl Subject {
+    async fn of(args: &VerifyArgs, context: &Context<'_>) -> anyhow::Result<Self> {
+        if context.config()?.target() == Target::Kubernetes {
+            return Self::on_cluster(args.data_dir.as_deref(), args.database_url.as_deref(), context).await;
+        }
+        let names_database = args.engine.is_some() || args.database_url.is_some();
+        Ok(Self::Here(Box::new(context.settings(&args.overrides())?), names_database))
+    }
+
+    /// The shop of the environment, which lives on a cluster.
+    pub(super) async fn on_cluster(
+        data_dir: Option<&Path>,
+        database_url: Option<&str>,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Self> {
+        let settings = context.config()?.kubernetes(variable)?;
+        let asked = Asked {
+            database: config::database_url(database_url, None, variable)?,
+            insists: database_url.is_some(),
+            data_dir: context.data_dir(data_dir)?,
+        };
+        Ok(Self::OnCluster(Box::new(Reach::of(&settings, &context.env).await?), asked))
+    }
+
+    /// What there is of it now. `journals` are added to those of the shop's own runs.
+    pub(super) async fn evidence(&self, journals: &[PathBuf]) -> anyhow::Result<Evidence> {
+        match self {
+            Self::Here(settings, names_database) => Evidence::of(settings, *names_database, journals).await,
+            Self::OnCluster(reach, asked) => gather(reach, asked, journals).await,
+        }
+    }
+}
+
 /// Looks until interrupted, also in the middle of a look: nothing is left behind by one.
-async fn watch(
-    args: &VerifyArgs,
-    settings: &Settings,
-    names_database: bool,
-    context: &Context<'_>,
-) -> anyhow::Result<Exit> {
+async fn watch(args: &VerifyArgs, subject: &Subject, context: &Context<'_>) -> anyhow::Result<Exit> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         let round = async {
-            let evidence = Evidence::of(settings, names_database, &args.journal).await?;
+            let evidence = subject.evidence(&args.journal).await?;
             let found = look(args, &evidence, context).await;
             evidence.close().await;
             tell_again(&found?, context)?;
@@ -190,25 +228,37 @@ pub(crate) async fn check(
 }
 
 fn refused(error: VerifyError, evidence: &Evidence) -> anyhow::Error {
-    let place = evidence.data_dir.display();
-    let failure = |exit, code, hint: &str| {
-        Failure::new(exit, code, "could not verify the shop").object(place.to_string()).hint(hint)
-    };
-    match &error {
-        VerifyError::Absent(_) => failure(
+    // What the data are is not the way's fault.
+    if let (VerifyError::Storage(_), Some(failure)) = (&error, evidence.failure()) {
+        return failure.into();
+    }
+    let (exit, code, [here, on_cluster]) = match &error {
+        VerifyError::Absent(_) => (
             Exit::Preflight,
             "E-NO-DATA",
-            "start a shop with `shopctl up`, or name its folder with --data-dir",
+            [
+                "start a shop with `shopctl up`, or name its folder with --data-dir",
+                "the database has no shop's tables: `shopctl deploy` makes them",
+            ],
         ),
         VerifyError::Schema(_) => {
-            failure(Exit::Preflight, "E-DATA-VERSION", "use the shopctl of the version that the shop runs")
+            (Exit::Preflight, "E-DATA-VERSION", ["use the shopctl of the version that the shop runs"; 2])
         }
-        VerifyError::Storage(_) => {
-            failure(Exit::Unreachable, "E-DATABASE", "`shopctl doctor` looks whether the database answers")
-        }
-    }
-    .because(error)
-    .into()
+        VerifyError::Storage(_) => (
+            Exit::Unreachable,
+            "E-DATABASE",
+            [
+                "`shopctl doctor` looks whether the database answers",
+                "`shopctl why postgresql` says how the database's pod is",
+            ],
+        ),
+    };
+    let hint = if evidence.is_on_cluster() { on_cluster } else { here };
+    Failure::new(exit, code, "could not verify the shop")
+        .object(evidence.place())
+        .hint(hint)
+        .because(error)
+        .into()
 }
 
 fn exit(verdict: Verdict) -> Exit {

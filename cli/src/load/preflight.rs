@@ -1,9 +1,10 @@
 //! What a run needs of this machine, told before it begins: descriptors, ports, and a target that may be loaded.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::target::Target;
 use crate::failure::{Exit, Failure};
 
 /// Descriptors that a run needs beside its connections: files, the runtimes' own, the shop's metrics.
@@ -24,24 +25,24 @@ pub(super) struct Granted {
     pub(super) sources: Vec<IpAddr>,
 }
 
-/// Raises the limit of descriptors and chooses source addresses for `connections` to `target`, whose process is
-/// `shop` when it is one of this machine.
+/// Raises the limit of descriptors and chooses source addresses for `connections` to `target`.
 ///
 /// # Errors
 /// With the exact numbers, when there are too few descriptors or ports.
-pub(super) fn grant(connections: usize, target: SocketAddr, shop: Option<u32>) -> Result<Granted, Failure> {
+pub(super) fn grant(connections: usize, target: &Target) -> Result<Granted, Failure> {
     let connections = connections as u64;
-    let needed = connections + BESIDE;
+    let each = target.descriptors_each();
+    let needed = connections * each + BESIDE;
     let limit = raise(needed);
     if let Some(limit) = limit.filter(|limit| *limit < needed) {
         let message = format!("{needed} descriptors are needed and the limit is {limit}");
         let hint = format!(
             "raise it (`ulimit -n {needed}`), or ask for at most {} connections with --connections",
-            limit.saturating_sub(BESIDE)
+            limit.saturating_sub(BESIDE) / each
         );
         return Err(Failure::new(Exit::Preflight, "E-DESCRIPTORS", message).hint(hint));
     }
-    if let Some(limit) = shop.and_then(limit_of) {
+    if let Some(limit) = target.pid().and_then(limit_of) {
         let needed = connections + BESIDE_OF_SHOP;
         if limit < needed {
             let message = format!("the shop needs {needed} descriptors and its limit is {limit}");
@@ -49,7 +50,7 @@ pub(super) fn grant(connections: usize, target: SocketAddr, shop: Option<u32>) -
             return Err(Failure::new(Exit::Preflight, "E-DESCRIPTORS", message).hint(hint));
         }
     }
-    let sources = sources(connections, target.ip(), ports())?;
+    let sources = sources(connections, target.address.ip(), ports())?;
     Ok(Granted { descriptors: [needed, limit.unwrap_or(u64::MAX)], sources })
 }
 

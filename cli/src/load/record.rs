@@ -135,6 +135,12 @@ pub struct TargetFacts {
     pub version: Option<String>,
     /// What keeps its data.
     pub engine: Option<String>,
+    /// The environment whose shop it is, when that lives on a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// Whether requests went through the cluster's API server: what was measured includes that way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_forwarded: bool,
 }
 
 /// What generator and, on loopback, target ran on.

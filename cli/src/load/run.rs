@@ -110,7 +110,7 @@ pub struct Ran {
 pub async fn run(order: Order<'_>) -> anyhow::Result<Ran> {
     let Order { scenario, name, mut target, data_dir, operator, env, say, .. } = order;
     let workers = order.workers.unwrap_or_else(cores).max(1);
-    let granted = preflight::grant(scenario.connections_max(), target.address, target.pid())?;
+    let granted = preflight::grant(scenario.connections_max(), &target)?;
     target.until_healthy(&scenario).await?;
     let folder = RunFolder::create(&data_dir, &name, env)?;
     let short: String = folder.id.replace('-', "").chars().rev().take(10).collect();
@@ -134,7 +134,7 @@ pub async fn run(order: Order<'_>) -> anyhow::Result<Ran> {
     let seed = scenario.load.seed.unwrap_or_else(|| u64::from(u32::from_le_bytes(env.bytes())));
     let buys = Journey::ALL.iter().any(|journey| journey.buys() && scenario.mix.has(*journey));
     let journal_state = Arc::new(JournalState::default());
-    let journals = if buys { journals(&folder, &target.url, workers, &journal_state) } else { Vec::new() };
+    let journals = if buys { journals(&folder, target.name(), workers, &journal_state) } else { Vec::new() };
 
     let control = Control::new(scenario.schedule(), scenario.profile.kind == ProfileKind::Knee);
     let brief = Brief {
@@ -192,9 +192,9 @@ fn model(scenario: &Scenario) -> Model {
 }
 
 /// A writer of the journal for each worker; none when it cannot be made, which the run then says.
-fn journals(folder: &RunFolder, url: &str, workers: usize, state: &JournalState) -> Vec<JournalWriter> {
+fn journals(folder: &RunFolder, shop: &str, workers: usize, state: &JournalState) -> Vec<JournalWriter> {
     let made =
-        JournalWriter::create(&folder.path.join(JOURNAL), &Head::new(&folder.id, url)).and_then(|first| {
+        JournalWriter::create(&folder.path.join(JOURNAL), &Head::new(&folder.id, shop)).and_then(|first| {
             let mut all = (1..workers).map(|_| first.another()).collect::<Result<Vec<_>, _>>()?;
             all.push(first);
             Ok(all)

@@ -1,4 +1,4 @@
-//! Who is asked: the shop of this machine, or one behind an address that its owner lets us load.
+//! Who is asked: the shop of this machine, one of a cluster, or one behind an address that its owner lets us load.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,20 @@ pub struct Target {
     pub(super) host: HeaderValue,
     /// The shop, when it is one of this machine whose data folder is known.
     pub(super) shop: Option<(PathBuf, Holder)>,
+    /// The environment, when it is one on a cluster.
+    on_cluster: Option<OnCluster>,
     version: Option<String>,
+}
+
+/// What is known of a shop on a cluster.
+#[derive(Clone, Debug)]
+pub struct OnCluster {
+    /// The environment.
+    pub environment: String,
+    /// What names the shop in journals, whatever the way to it.
+    pub name: String,
+    /// Whether requests are carried by this process through the cluster's API server.
+    pub is_forwarded: bool,
 }
 
 impl Target {
@@ -60,7 +73,28 @@ impl Target {
         }
         let host = HeaderValue::from_str(&authority).map_err(|error| not_an_address(&url).because(error))?;
         let shop = holder.map(|holder| (data_dir.to_owned(), holder));
-        Ok(Self { url, address, host, shop, version: None })
+        Ok(Self { url, address, host, shop, on_cluster: None, version: None })
+    }
+
+    /// The same, known to be the shop of an environment on a cluster.
+    #[must_use]
+    pub fn on_cluster(mut self, on_cluster: OnCluster) -> Self {
+        self.on_cluster = Some(on_cluster);
+        self
+    }
+
+    /// What names the shop in journals.
+    pub(super) fn name(&self) -> &str {
+        self.on_cluster.as_ref().map_or(&self.url, |on_cluster| &on_cluster.name)
+    }
+
+    /// Descriptors of this process that a connection takes: one that is carried comes in, and goes out again.
+    pub(super) fn descriptors_each(&self) -> u64 {
+        if self.is_forwarded() { 3 } else { 1 }
+    }
+
+    fn is_forwarded(&self) -> bool {
+        self.on_cluster.as_ref().is_some_and(|on_cluster| on_cluster.is_forwarded)
     }
 
     /// Waits until it says that it is ready, or, when nothing but a page is probed, until that page is answered.
@@ -115,6 +149,8 @@ impl Target {
             pid: self.pid(),
             version: self.version.clone(),
             engine: self.shop.as_ref().map(|(_, holder)| holder.engine.clone()),
+            environment: self.on_cluster.as_ref().map(|on_cluster| on_cluster.environment.clone()),
+            is_forwarded: self.is_forwarded(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! [`crate::config::Target`]. `doctor` follows from the list.
 
 mod check;
+pub mod evidence;
 pub mod kubernetes;
 pub mod local;
 pub mod operator;

@@ -31,6 +31,19 @@ pub fn local(data_dir: &Path) -> anyhow::Result<Operator> {
     Operator::of_folder(&url, data_dir, &name()).map_err(|error| no_secrets(data_dir, error).into())
 }
 
+/// The operator of the shop behind `url` whose secrets the caller could read; `place` is where they stood.
+///
+/// # Errors
+/// When they are no secrets of a shop.
+pub fn of_secrets(url: &str, secrets: &str, place: &str) -> Result<Operator, Failure> {
+    Operator::of_secrets(url, secrets, place, &name()).map_err(|error| {
+        Failure::new(Exit::Auth, "E-NO-SECRETS", "could not become the operator of the shop")
+            .object(place)
+            .hint("the shop's pods read the same: `shopctl why` says whether they are well")
+            .because(error)
+    })
+}
+
 /// The member of staff whose token the environment names, at the shop behind `url`.
 ///
 /// # Errors

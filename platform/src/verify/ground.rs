@@ -44,8 +44,21 @@ pub struct Beside {
     pub journals_elsewhere: Vec<(PathBuf, String)>,
     /// Log files.
     pub logs: Vec<PathBuf>,
-    /// Other texts that were published, by name: metrics, traces.
+    /// Logs that are no files here, by name: their last lines.
+    pub log_texts: Vec<(String, String)>,
+    /// Other texts that were published, by name: `metrics`, `traces`; of one process among several `metrics of NAME`.
     pub texts: Vec<(String, String)>,
+    /// Logs and texts that there are and that could not be read, each in a line.
+    pub unread: Vec<String>,
+}
+
+impl Beside {
+    /// The texts of this kind: the one that is called so, and those of single processes.
+    pub(super) fn texts_of<'a>(&'a self, kind: &str) -> impl Iterator<Item = &'a str> {
+        let (whole, of_one) = (kind.to_owned(), format!("{kind} of "));
+        let is_of = move |name: &str| name == whole || name.starts_with(&of_one);
+        self.texts.iter().filter(move |(name, _)| is_of(name)).map(|(_, text)| text.as_str())
+    }
 }
 
 impl std::fmt::Debug for Beside {

@@ -140,7 +140,7 @@ pub(super) async fn v21(ground: &Ground) -> Result<Tally, StorageError> {
             "the breaker {name} is held open by a person ({reason}), so payments cannot drain"
         ));
     }
-    for name in open_breakers(&ground.beside.texts) {
+    for name in open_breakers(ground.beside.texts_of("metrics")) {
         tally.blind(format!("the breaker {name} is open, so what waits for the provider cannot be done"));
     }
     Ok(tally)
@@ -148,9 +148,8 @@ pub(super) async fn v21(ground: &Ground) -> Result<Tally, StorageError> {
 
 /// Breakers that the metrics at hand call open. The shop asks a provider that was down again and again by itself, so
 /// one that is open is one whose provider is still away.
-fn open_breakers(texts: &[(String, String)]) -> BTreeSet<&str> {
-    let of_metrics = texts.iter().filter(|(name, _)| name == "metrics");
-    let lines = of_metrics.flat_map(|(_, text)| text.lines());
+fn open_breakers<'a>(metrics: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let lines = metrics.flat_map(str::lines);
     lines.filter_map(|line| line.strip_prefix("breaker_state{breaker=\"")?.strip_suffix("\"} 2")).collect()
 }
 

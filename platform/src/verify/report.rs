@@ -95,7 +95,7 @@ pub struct Looked {
     pub statement: Option<String>,
     /// Journals of acknowledged orders.
     pub journals: Vec<String>,
-    /// Log files.
+    /// Log files, and pods whose last lines were read.
     pub logs: Vec<String>,
     /// What else was searched for secrets: `metrics`, `traces`.
     pub texts: Vec<String>,

@@ -61,13 +61,18 @@ pub(super) async fn v19(ground: &Ground) -> Result<Tally, StorageError> {
     for path in &ground.beside.logs {
         log(path, &mut tally);
     }
-    for (name, text) in &ground.beside.texts {
-        for (number, line) in text.lines().enumerate() {
-            tally.saw(1);
-            search(&mut tally, line, || format!("{name} line {}", number + 1));
-        }
+    let beside = &ground.beside;
+    for (name, text) in &beside.log_texts {
+        let lines = lines(name, text, &mut tally);
+        tally.count("log lines", lines);
     }
-    let is_missing = |name: &str| !ground.beside.texts.iter().any(|(known, _)| known == name);
+    for (name, text) in &beside.texts {
+        lines(name, text, &mut tally);
+    }
+    for what in &beside.unread {
+        tally.blind(format!("{what} could not be read, and was not searched"));
+    }
+    let is_missing = |kind: &str| beside.texts_of(kind).next().is_none();
     if is_missing("metrics") && ground.live {
         tally.blind("the metrics of the running shop were not searched: they could not be read");
     } else if is_missing("metrics") {
@@ -76,7 +81,11 @@ pub(super) async fn v19(ground: &Ground) -> Result<Tally, StorageError> {
     if is_missing("traces") {
         tally.left_out.push("traces were not searched: only the operations page has them".to_owned());
     }
-    if ground.beside.logs.is_empty() {
+    if !beside.log_texts.is_empty() {
+        let whose = beside.log_texts.len();
+        tally.left_out.push(format!("of {whose} logs only the last lines were searched"));
+    }
+    if beside.logs.is_empty() && beside.log_texts.is_empty() {
         tally.blind("there are no logs to search: they are part of what must hold no secret");
     }
     Ok(tally)
@@ -144,6 +153,17 @@ fn log(path: &Path, tally: &mut Tally) {
         search(tally, &String::from_utf8_lossy(&line), || format!("{name} line {number}"));
     }
     tally.count("log lines", number);
+}
+
+/// Searches a text, and answers how many lines it has.
+fn lines(name: &str, text: &str, tally: &mut Tally) -> u64 {
+    let mut number = 0;
+    for line in text.lines() {
+        number += 1;
+        tally.saw(1);
+        search(tally, line, || format!("{name} line {number}"));
+    }
+    number
 }
 
 /// Searches a cell.

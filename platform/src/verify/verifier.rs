@@ -196,19 +196,21 @@ impl Verifier {
     }
 
     fn looked(&self, options: &Options) -> Looked {
-        let paths =
-            |paths: &[std::path::PathBuf]| paths.iter().map(|path| path.display().to_string()).collect();
+        let paths = |paths: &[std::path::PathBuf]| -> Vec<String> {
+            paths.iter().map(|path| path.display().to_string()).collect()
+        };
         let engine = match self.db.dialect() {
             Dialect::Sqlite => "sqlite",
             Dialect::Postgres => "postgres",
         };
         let beside = &options.beside;
+        let log_texts = beside.log_texts.iter().map(|(name, _)| name.clone());
         Looked {
             engine: engine.to_owned(),
             live: options.live,
             statement: beside.statement.as_ref().map(|(from, _)| from.clone()),
             journals: paths(&beside.journals),
-            logs: paths(&beside.logs),
+            logs: paths(&beside.logs).into_iter().chain(log_texts).collect(),
             texts: beside.texts.iter().map(|(name, _)| name.clone()).collect(),
         }
     }

@@ -217,12 +217,19 @@ fn machine(record: &RunRecord) -> Vec<(&'static str, String)> {
     let target = &record.target;
     let build = if machine.is_release { "release" } else { "debug build: its figures are of no use" };
     let shop = [target.version.clone(), target.engine.clone()].into_iter().flatten().collect::<Vec<_>>();
+    let target = match &target.environment {
+        Some(environment) if target.is_forwarded => {
+            format!("{environment}, through its cluster's API server: every figure includes that way")
+        }
+        Some(environment) => format!("{environment} on {}", target.url),
+        None => target.url.clone(),
+    };
     let moment = |moment: Timestamp| moment.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
     let mut facts = vec![
         ("run", record.id.clone()),
         ("from", moment(record.started_at)),
         ("to", moment(record.ended_at)),
-        ("target", format!("{} {}", target.url, shop.join(", "))),
+        ("target", format!("{target} {}", shop.join(", "))),
         ("processors", machine.cores.to_string()),
     ];
     facts.extend(machine.memory_mib.map(|mib| ("memory", format!("{mib} MiB"))));

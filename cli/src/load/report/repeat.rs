@@ -22,7 +22,11 @@ pub(super) fn repeat(record: &RunRecord) -> Repeat {
     let what = file.as_ref().map_or_else(|| name.clone(), |file| format!("--file {file}"));
     let mut command =
         format!("shopctl load run {what} --seed {} --workers {}", record.seed, record.machine.workers);
-    if record.target.data_dir.is_none() {
+    if let Some(environment) = &record.target.environment {
+        command.push_str(&format!(" -e {environment}"));
+    }
+    // A forwarded port is another one every time.
+    if record.target.data_dir.is_none() && !record.target.is_forwarded {
         command.push_str(&format!(" --url '{}'", record.target.url.replace('\'', "%27")));
     }
     Repeat { command, file }
@@ -66,5 +70,14 @@ mod tests {
             "shopctl load run --file mixed.toml --seed 42 --workers 2 --url 'http://127.0.0.1:4000'"
         );
         assert_eq!(told.file.as_deref(), Some("mixed.toml"));
+    }
+
+    #[test]
+    fn a_run_on_a_cluster_is_repeated_by_its_environment() {
+        let mut record = sample::record();
+        (record.target.data_dir, record.target.environment) = (None, Some("lab".to_owned()));
+        assert!(repeat(&record).command.ends_with("-e lab --url 'http://127.0.0.1:4000'"));
+        record.target.is_forwarded = true;
+        assert!(repeat(&record).command.ends_with("-e lab"), "the port was of that run only");
     }
 }

@@ -100,6 +100,8 @@ pub(in crate::load) fn record() -> RunRecord {
             pid: Some(4711),
             version: Some("0.1.0".into()),
             engine: Some("sqlite".into()),
+            environment: None,
+            is_forwarded: false,
         },
         machine: MachineFacts {
             cores: 2,

@@ -3,7 +3,10 @@
 pub mod checks;
 mod consent;
 pub mod deploy;
+pub mod evidence;
+pub mod reach;
 pub mod rendering;
+mod told;
 
 use platform::vocabulary::Env;
 

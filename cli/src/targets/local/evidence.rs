@@ -1,44 +1,24 @@
-//! What there is to judge a shop by: its data, whether somebody writes it now, the provider's statement, the journals
-//! of what clients were promised, its logs and its metrics.
+//! What there is to judge a shop of this machine by, while it runs and after it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use hyper::Method;
 use platform::app::EngineConfig;
-use platform::verify::{Beside, Statement, StatementSource, journal};
+use platform::verify::{Beside, Statement, StatementSource};
 
 use super::lock::{self, Holder, Lock, Standing};
 use crate::config::{Engine, Settings};
 use crate::failure::{Exit, Failure};
+use crate::targets::evidence::{
+    CONNECTIONS_MAX, Evidence, Held, PATIENCE, add_journals, ask_provider, control_token,
+};
 use crate::targets::pieces::database::at_rest::AtRest;
-use crate::wire::{self, Connection};
-
-/// How long a running shop may take to answer what is asked beside its data.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Connections that a look takes from PostgreSQL.
-const CONNECTIONS_MAX: usize = 4;
-
-/// Where a shop's data lies, and what lies beside it.
-#[derive(Debug)]
-pub struct Evidence {
-    /// The data.
-    pub engine: EngineConfig,
-    /// Whether somebody may be writing it: then nothing stands still.
-    pub live: bool,
-    /// The folder of the shop.
-    pub data_dir: PathBuf,
-    /// The rest.
-    pub beside: Beside,
-    /// The shop's own database, started for this look.
-    opened: Option<Opened>,
-}
+use crate::wire;
 
 /// A database of the folder's own whose shop does not run; nobody else may start it meanwhile.
 #[derive(Debug)]
-struct Opened {
+pub(in crate::targets) struct Opened {
     database: AtRest,
     lock: Lock,
     /// What stood there of the shop that ended.
@@ -72,15 +52,11 @@ impl Evidence {
         let mut beside = Beside {
             statement: statement(&data_dir, running),
             journals: journals.to_vec(),
-            journals_elsewhere: Vec::new(),
             logs: logs(&data_dir, holder.as_ref()),
-            texts: Vec::new(),
+            ..Beside::default()
         };
         if let Some(url) = theirs.and_then(|holder| holder.url.as_deref()) {
-            let of_runs = journal::of_runs(&data_dir, url);
-            beside.journals.extend(of_runs.own.into_iter().filter(|path| !journals.contains(path)));
-            beside.journals_elsewhere = of_runs.elsewhere;
-            beside.journals_elsewhere.retain(|(path, _)| !journals.contains(path));
+            add_journals(&mut beside, &data_dir, url, journals);
         }
         if let Some(url) = running.and_then(|holder| holder.url.as_deref())
             && let Ok(reply) = wire::get(url, "/metrics", PATIENCE).await
@@ -88,19 +64,21 @@ impl Evidence {
         {
             beside.texts.push(("metrics".to_owned(), reply.text()));
         }
-        Ok(Self { engine, live, data_dir, beside, opened })
+        let held = opened.map_or(Held::Nothing, |opened| Held::Database(Box::new(opened)));
+        Ok(Self { engine, live, data_dir, beside, held })
     }
+}
 
+impl Opened {
     /// Ends what was started for the look.
-    pub async fn close(self) {
-        if let Some(Opened { database, lock, left }) = self.opened {
-            if let Err(error) = database.end().await {
-                tracing::warn!(%error, "the database that was started for the look did not end in order");
-            }
-            // Whoever asks next hears of the shop that ended, as before.
-            if let Err(error) = lock.publish(&left) {
-                tracing::warn!(%error, "could not write into the data folder");
-            }
+    pub(in crate::targets) async fn close(self) {
+        let Self { database, lock, left } = self;
+        if let Err(error) = database.end().await {
+            tracing::warn!(%error, "the database that was started for the look did not end in order");
+        }
+        // Whoever asks next hears of the shop that ended, as before.
+        if let Err(error) = lock.publish(&left) {
+            tracing::warn!(%error, "could not write into the data folder");
         }
     }
 }
@@ -140,7 +118,7 @@ fn engine(settings: &Settings, holder: Option<&Holder>) -> Result<EngineConfig, 
 /// The running sandbox is asked; when it does not answer, or does not run, what it wrote down says the same.
 fn statement(data_dir: &Path, running: Option<&Holder>) -> Option<(String, StatementSource)> {
     let folder = data_dir.join("fakepay");
-    let asked = running.and_then(|holder| holder.fakepay_url.clone()).zip(control_token(data_dir));
+    let asked = running.and_then(|holder| holder.fakepay_url.clone()).zip(token(data_dir));
     if asked.is_none() && !folder.is_dir() {
         return None;
     }
@@ -149,7 +127,7 @@ fn statement(data_dir: &Path, running: Option<&Holder>) -> Option<(String, State
         let (folder, asked) = (folder.clone(), asked.clone());
         Box::pin(async move {
             if let Some((url, token)) = asked
-                && let Ok(statement) = ask(&url, &token).await
+                && let Ok(statement) = ask_provider(&url, &token).await
             {
                 return Ok(statement);
             }
@@ -161,21 +139,8 @@ fn statement(data_dir: &Path, running: Option<&Holder>) -> Option<(String, State
     Some((from, source))
 }
 
-async fn ask(url: &str, token: &str) -> anyhow::Result<Statement> {
-    let bearer = format!("Bearer {token}");
-    let headers = [("authorization", bearer.as_str())];
-    let whole =
-        async { Connection::open(url).await?.send(Method::GET, "/control/statement", &headers, None).await };
-    let reply = tokio::time::timeout(PATIENCE, whole).await.context("no answer in time")??;
-    anyhow::ensure!(reply.status.is_success(), "the sandbox answered {}", reply.status);
-    Ok(Statement::from_json(&reply.body)?)
-}
-
-/// The token that opens the sandbox's control routes, for whoever may read the shop's secrets.
-fn control_token(data_dir: &Path) -> Option<String> {
-    let text = std::fs::read(data_dir.join("secrets.json")).ok()?;
-    let secrets: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    secrets["provider_control"].as_str().map(str::to_owned)
+fn token(data_dir: &Path) -> Option<String> {
+    control_token(&std::fs::read(data_dir.join("secrets.json")).ok()?)
 }
 
 fn logs(data_dir: &Path, holder: Option<&Holder>) -> Vec<PathBuf> {

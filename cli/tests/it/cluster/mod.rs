@@ -1,9 +1,14 @@
-//! A shop on Kubernetes: what is refused without one, and a shop on a real one.
+//! A shop on Kubernetes: what is refused without one, one behind an API server of the tests, and one on a real cluster.
 
 mod bad_days;
+mod behind;
 mod daily;
 mod fake;
+mod forwarding;
+mod reached;
 mod real;
 mod real_daily;
+mod real_reached;
 mod refused;
+mod sockets;
 mod world;

@@ -32,11 +32,20 @@ fn an_environment_of_this_machine_is_not_deployed_to() {
 }
 
 #[test]
-fn what_is_for_a_shop_here_is_refused_for_one_on_a_cluster() {
+fn a_shop_on_a_cluster_is_reached_through_its_cluster() {
     let project = project("context = \"kind-shop\"");
-    for line in ["open api", "verify", "saga list"] {
-        assert_eq!(refused(&project, &format!("{line} -e dev")), (2, "E-ON-KUBERNETES".to_owned()), "{line}");
+    for line in ["open api", "verify", "saga list", "dlq list", "breaker list", "load run mixed"] {
+        let found = refused(&project, &format!("{line} -e dev"));
+        assert_eq!(found, (6, "E-KUBE-UNREACHABLE".to_owned()), "{line}");
     }
+}
+
+#[test]
+fn a_protected_shop_is_loaded_only_by_whoever_says_that_it_is_theirs() {
+    let project = project("context = \"kind-shop\"\nprotected = true");
+    assert_eq!(refused(&project, "load run mixed -e dev"), (18, "E-NOT-MINE".to_owned()));
+    let is_mine = refused(&project, "load run mixed -e dev --i-own-this-target");
+    assert_eq!(is_mine, (6, "E-KUBE-UNREACHABLE".to_owned()));
 }
 
 #[test]

@@ -158,6 +158,7 @@ fn beside(capabilities: &Capabilities) -> Beside {
             ("metrics".to_owned(), telemetry.metrics_text()),
             ("traces".to_owned(), traces(capabilities)),
         ],
+        ..Beside::default()
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use platform::storage::{Batch, Db, Dialect, Engine, EngineConfig, Row, StorageError, StorageHealth, Value};
 use platform::testing::TestShop;
 use platform::verify::journal::Journal;
-use platform::verify::{Options, Verdict, Verifier, VerifyError};
+use platform::verify::{Options, Outcome, Verdict, Verifier, VerifyError};
 use platform::vocabulary::Env;
 
 use super::complaints;
@@ -71,14 +71,41 @@ async fn a_shop_that_is_being_written_to_is_not_accused() {
     assert_eq!(report.verdict, Verdict::Unknown, "metrics that were not read may hold anything");
 }
 
+/// What V19 says of a shop in pods whose logs are these, of which `unread` could not be read.
+async fn of_pods(shop: &TestShop, log: &str, unread: &[&str]) -> Outcome {
+    let mut options = Options { only: vec!["V19"], ..Options::default() };
+    options.beside.texts.push(("metrics of order-a-1".to_owned(), "orders_total 0\n".to_owned()));
+    options.beside.log_texts.push(("order-a-1".to_owned(), log.to_owned()));
+    options.beside.unread = unread.iter().map(|what| (*what).to_owned()).collect();
+    let report = verifier(shop).await.run(&options, |_| {}).await.expect("a report");
+    assert_eq!(report.looked.logs, ["order-a-1"]);
+    report.outcome("V19").expect("asked").clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_lines_of_pods_are_logs_and_one_that_was_not_read_may_hold_anything() {
+    let shop = TestShop::start().await;
+    let clean = of_pods(&shop, "{\"message\":\"one\"}\n{\"message\":\"two\"}\n", &[]).await;
+    assert_eq!((clean.verdict, clean.counts["log lines"]), (Verdict::True, 2));
+    assert!(clean.why.is_some_and(|why| why.contains("only the last lines")));
+    let unread = of_pods(&shop, "{}\n", &["the log of the pod user-a-1"]).await;
+    assert_eq!(unread.verdict, Verdict::Unknown);
+    assert!(unread.why.is_some_and(|why| why.contains("the log of the pod user-a-1 could not be read")));
+    let told = of_pods(&shop, "{}\n{\"message\":\"charged 4242 4242 4242 4242\"}\n", &["a log"]).await;
+    assert_eq!((told.verdict, told.examples[0].id.as_str()), (Verdict::False, "order-a-1 line 2"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_breaker_leaves_what_is_due_unknown_until_it_closes() {
     let shop = TestShop::start().await;
     let verifier = verifier(&shop).await;
-    for (state, closes) in [(2, false), (1, true), (0, true)] {
+    let whole = "metrics";
+    let of_one = "metrics of payment-a-1";
+    for (name, state, closes) in [(whole, 2, false), (of_one, 2, false), (whole, 1, true), (of_one, 0, true)]
+    {
         let mut options = Options { only: vec!["V21"], ..Options::default() };
         let metrics = format!("breaker_state{{breaker=\"stripe-authorize\"}} {state}\n");
-        options.beside.texts.push(("metrics".to_owned(), metrics));
+        options.beside.texts.push((name.to_owned(), metrics));
         let report = verifier.run(&options, |_| {}).await.expect("a report");
         let v21 = report.outcome("V21").expect("asked");
         let why = v21.why.as_deref().unwrap_or_default();

@@ -221,9 +221,8 @@ pub(super) fn beside(folder: &Path) -> Beside {
     Beside {
         statement: Some(("fakepay".to_owned(), Arc::new(read))),
         journals: vec![journal_in(folder)],
-        journals_elsewhere: vec![],
         logs: vec![log_in(folder)],
-        texts: vec![],
+        ..Beside::default()
     }
 }
 
