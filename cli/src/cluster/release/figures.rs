@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cluster::api::Api;
 use crate::cluster::object::Object;
 use crate::cluster::rollout::{Gate, Place, Reading, Readings, Slot, State};
 
 /// How long a round counts requests.
 const COUNTED: Duration = Duration::from_secs(5);
-/// The port that pods tell their figures at.
-const PORT: &str = "http";
+/// The names of the port that pods tell their figures at: of its own where customers reach the other.
+const PORTS: &[&str] = &["metrics", "http"];
 
 /// The counts of one pod or of many: requests, those that failed, and how long they took.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,33 +40,46 @@ pub async fn read(
     let before = counts(api, namespace, &plan.service, slot).await;
     tokio::time::sleep(COUNTED).await;
     let after = counts(api, namespace, &plan.service, slot).await;
-    let counted = before.zip(after).map(|(before, after)| after.since(&before));
+    let counted = before.and_then(|before| Ok(after?.since(&before)));
     let readings = gates.iter().map(|gate| reading(gate, counted.as_ref())).collect();
     Readings { round, readings }
 }
 
-fn reading(gate: &Gate, counted: Option<&Counts>) -> Reading {
+fn reading(gate: &Gate, counted: Result<&Counts, &String>) -> Reading {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of requests")]
-    let samples = counted.map_or(0, |counts| counts.requests as u64);
-    let value = counted.and_then(|counts| match gate.query.as_str() {
-        "success_rate" => counts.success_rate(),
-        "p99_ms" => counts.quantile_ms(0.99),
-        _ => None,
+    let samples = counted.as_ref().map_or(0, |counts| counts.requests as u64);
+    let value = counted.map_err(Clone::clone).and_then(|counts| {
+        let figure = match gate.query.as_str() {
+            "success_rate" => counts.success_rate(),
+            "p99_ms" => counts.quantile_ms(0.99),
+            other => return Err(format!("no figure is called {other}")),
+        };
+        figure.ok_or_else(|| "no request came".to_owned())
     });
     Reading { gate: gate.name.clone(), value, samples }
 }
 
-/// The counts of all pods of `slot` together; absent when one of them cannot be asked.
-async fn counts(api: &Api, namespace: &str, service: &str, slot: Slot) -> Option<Counts> {
+/// The counts of all pods of `slot` together, or why one of them could not be asked.
+async fn counts(api: &Api, namespace: &str, service: &str, slot: Slot) -> Result<Counts, String> {
     let selector = format!("app.kubernetes.io/name={service},shopctl.dev/slot={slot}");
-    let pods: Vec<Object> = api.list(("v1", "Pod"), namespace, &selector).await.ok()?;
+    let pods: Vec<Object> =
+        api.list(("v1", "Pod"), namespace, &selector).await.map_err(|error| error.to_string())?;
     let mut all = Counts::default();
     for pod in pods.iter().filter(|pod| pod.at("/metadata/deletionTimestamp").is_none()) {
-        let port = if service == "gateway" { "metrics" } else { PORT };
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{}:{port}/proxy/metrics", pod.name());
-        all.add(&parse(&api.read(&path).await.ok()?));
+        let name = pod.name();
+        let port = port(pod).ok_or_else(|| format!("the pod {name} names no port for its figures"))?;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
+        let text = api.read(&path).await.map_err(|error| format!("the pod {name} was asked: {error}"))?;
+        all.add(&parse(&text));
     }
-    Some(all)
+    Ok(all)
+}
+
+/// The port that a pod tells its figures at, by number: the API server knows pods' ports by no other name.
+fn port(pod: &Object) -> Option<u64> {
+    let containers = pod.at("/spec/containers")?.as_array()?;
+    let ports: Vec<&Value> = containers.iter().filter_map(|one| one["ports"].as_array()).flatten().collect();
+    PORTS.iter().find_map(|name| ports.iter().find(|port| port["name"] == *name)?["containerPort"].as_u64())
 }
 
 /// Reads what a service tells at `/metrics`.
@@ -160,6 +175,20 @@ mod tests {
             Some(f64::INFINITY),
             "two of a hundred took longer than any bound"
         );
+    }
+
+    #[test]
+    fn figures_are_asked_for_where_customers_do_not_come() {
+        let pod = |ports: Value| {
+            let spec = serde_json::json!({"containers": [{"name": "shopd", "ports": ports}]});
+            Object::new(serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+                .unwrap()
+        };
+        let http = serde_json::json!({"name": "http", "containerPort": 8080});
+        let metrics = serde_json::json!({"name": "metrics", "containerPort": 9100});
+        assert_eq!(port(&pod(serde_json::json!([http, metrics]))), Some(9100));
+        assert_eq!(port(&pod(serde_json::json!([http]))), Some(8080));
+        assert_eq!(port(&pod(serde_json::json!([]))), None);
     }
 
     #[test]

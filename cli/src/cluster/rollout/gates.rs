@@ -29,8 +29,8 @@ pub struct Gate {
 pub struct Reading {
     /// The gate's name.
     pub gate: String,
-    /// The figure; none when it could not be had.
-    pub value: Option<f64>,
+    /// The figure, or why it could not be had.
+    pub value: Result<f64, String>,
     /// The requests behind it.
     pub samples: u64,
 }
@@ -60,9 +60,12 @@ impl Gate {
     #[must_use]
     pub fn judge(&self, reading: Option<&Reading>) -> Verdict {
         let Self { name, query, min_samples, .. } = self;
-        let Some((value, samples)) = reading.and_then(|reading| Some((reading.value?, reading.samples)))
-        else {
-            return Verdict::Inconclusive(format!("gate {name}: {query} could not be had"));
+        let (value, samples) = match reading {
+            Some(Reading { value: Ok(value), samples, .. }) => (*value, *samples),
+            Some(Reading { value: Err(why), .. }) => {
+                return Verdict::Inconclusive(format!("gate {name}: {query} could not be had: {why}"));
+            }
+            None => return Verdict::Inconclusive(format!("gate {name}: {query} could not be had")),
         };
         if samples < *min_samples {
             return Verdict::Inconclusive(format!("gate {name}: {samples} of {min_samples} requests"));
@@ -206,6 +209,7 @@ mod tests {
     }
 
     fn reading(value: Option<f64>, samples: u64) -> Reading {
+        let value = value.ok_or_else(|| "nobody came".to_owned());
         Reading { gate: "latency".to_owned(), value, samples }
     }
 
@@ -233,7 +237,7 @@ mod tests {
             ),
             (latency(), Some(reading(Some(1.0), 99)), "? gate latency: 99 of 100 requests"),
             (latency(), Some(reading(Some(f64::NAN), 100)), "? gate latency: p99_ms is no number"),
-            (latency(), Some(reading(None, 100)), "? gate latency: p99_ms could not be had"),
+            (latency(), Some(reading(None, 100)), "? gate latency: p99_ms could not be had: nobody came"),
             (latency(), None, "? gate latency: p99_ms could not be had"),
         ];
         for (gate, reading, expected) in cases {
@@ -266,7 +270,7 @@ mod tests {
         assert_eq!(decided(&[none, none, good]), Decision::Open);
         let failed = "gate latency: p99_ms is 900, more than 200 (failed 2 times)";
         assert_eq!(decided(&[bad, good, bad]), Decision::Failed(failed.to_owned()));
-        let unclear = "gate latency: p99_ms could not be had (3 times in a row)";
+        let unclear = "gate latency: p99_ms could not be had: nobody came (3 times in a row)";
         assert_eq!(decided(&[good, none, none, none]), Decision::Unclear(unclear.to_owned()));
         let unready_twice = "not all pods are ready (failed 2 times)";
         assert_eq!(decided(&[unready, unready]), Decision::Failed(unready_twice.to_owned()));

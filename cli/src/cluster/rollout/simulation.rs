@@ -441,6 +441,7 @@ impl World {
                     Quality::Unmeasured => None,
                     Quality::Good | Quality::NeverReady => Some(10.0),
                 };
+                let value = value.ok_or_else(|| "nobody came".to_owned());
                 let reading = Reading { gate: "latency".to_owned(), value, samples: 10 };
                 self.readings = Some(Readings { round: *round, readings: vec![reading] });
             }

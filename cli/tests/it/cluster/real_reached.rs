@@ -103,7 +103,7 @@ fn a_shop_on_a_cluster_is_reached_like_a_local_one() {
         );
     }
 
-    let run = world.expect(0, "load run mixed --rate 2 --duration 5s --objective errors<50%");
+    let run = world.expect(0, "load run checkout --rate 2 --duration 5s --objective checkout.p99<10s");
     assert_eq!(run["data"]["verify"]["verdict"], "true");
     let placed = run["data"]["journal"]["orders"].as_u64().expect("a count");
     let again = world.expect(0, "verify --only V17")["data"].clone();

@@ -33,15 +33,19 @@ pub(super) fn lab(what: &str) {
 /// Guests who buy while something happens.
 pub(super) struct Buyer {
     child: Child,
-    project: Project,
 }
 
 /// What the guests met.
 pub(super) struct Bought {
-    /// How many requests ended how, but for those that ended well.
+    /// How many requests ended how, but for those that ended well, or as a declined card should.
     pub(super) failed: Map<String, Value>,
-    /// The ids of the orders that were acknowledged.
-    pub(super) orders: Vec<String>,
+}
+
+impl Bought {
+    /// Holds it to no guest having noticed anything.
+    pub(super) fn went_well(&self) {
+        assert!(self.failed.is_empty(), "guests met {:?}", self.failed);
+    }
 }
 
 impl Buyer {
@@ -53,15 +57,9 @@ impl Buyer {
         let said = String::from_utf8_lossy(&output.stdout);
         let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"));
         let mut failed = run["data"]["outcomes"].as_object().expect("outcomes").clone();
-        failed.remove("ok");
-        let id = run["data"]["id"].as_str().expect("an id");
-        let journal = self.project.path().join(format!(".shopctl/local/runs/{id}/journal.ndjson"));
-        let journal = std::fs::read_to_string(journal).expect("a journal");
-        let line =
-            |line: &str| serde_json::from_str::<Value>(line).ok()?["order_id"].as_str().map(str::to_owned);
-        let orders: Vec<String> = journal.lines().filter_map(line).collect();
-        assert!(!orders.is_empty(), "nobody bought anything");
-        Bought { failed, orders }
+        failed.retain(|how, _| !["ok", "expected"].contains(&how.as_str()));
+        assert_ne!(run["data"]["journal"]["orders"], 0, "nobody bought anything");
+        Bought { failed }
     }
 }
 
@@ -152,9 +150,20 @@ impl World {
 
     /// What the shop's own PostgreSQL answers to `sql`, as text.
     pub(super) fn psql(&self, sql: &str) -> String {
-        let server =
-            ["exec", "postgresql-0", "--", "psql", "-U", "shop", "-h", "/tmp", "-d", "shop", "-tAc", sql];
+        let read = "read -r p < /run/shop/database/password || true; PGPASSWORD=$p exec psql -h 127.0.0.1 -U shop -d shop -tAc \"$0\"";
+        let server = ["exec", "postgresql-0", "--", "sh", "-c", read, sql];
         String::from_utf8_lossy(&self.kubectl_words(&server)).trim().to_owned()
+    }
+
+    /// Holds the shop to its promises, those to every guest of this test among them, once nothing is under way any more.
+    pub(super) fn keeps_its_promises(&self) {
+        let mut said = String::new();
+        let kept = self.comes(|| {
+            let output = self.run("verify -o json");
+            said = String::from_utf8_lossy(&output.stdout).into_owned();
+            output.status.success()
+        });
+        assert!(kept, "{said}");
     }
 
     /// The namespace of the shop.
@@ -163,7 +172,7 @@ impl World {
     }
 
     /// Whether `what` comes to be so before anybody's patience ends.
-    pub(super) fn comes(&self, what: impl Fn() -> bool) -> bool {
+    pub(super) fn comes(&self, mut what: impl FnMut() -> bool) -> bool {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
             if what() {
@@ -188,7 +197,6 @@ impl World {
         let service = self.kubectl("get service gateway -o json");
         let address = service["spec"]["clusterIP"].as_str().expect("an address");
         let port = &service["spec"]["ports"][0]["port"];
-        let project = Project::new();
         let url = format!("http://{address}:{port}");
         let words = [
             "load",
@@ -202,9 +210,13 @@ impl World {
             "--url",
             &url,
         ];
-        let mut command = project.command(&words);
-        command.args(["-o", "json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Buyer { child: command.spawn().expect("shopctl starts"), project }
+        let mut command = self.project.command(&words);
+        command
+            .args(["-e", "lab", "-o", "json"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Buyer { child: command.spawn().expect("shopctl starts") }
     }
 
     /// What the shop answers to a request that comes by way of the cluster's API: a `POST` when there is a body.
@@ -249,7 +261,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::env::var_os("SHOPCTL_TEST_KEEP").is_none() {
-            self.kubectl(&format!("delete namespace {} --wait=false", self.namespace));
+            self.kubectl(&format!("delete namespace {} --wait=false --ignore-not-found", self.namespace));
         }
     }
 }
