@@ -2,6 +2,7 @@
 //! that was not meant, and nothing is lost that this program does not know.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ use super::object::{Key, Object};
 
 /// Tries of a call that failed for a reason that passes.
 const TRIES: u32 = 5;
-/// The wait before the second try; it doubles.
+/// Tries when no answer comes from a cluster that answered before: its API server may be started anew, which takes half a
+/// minute. One that never answered may be the wrong address.
+const TRIES_AT_A_RESTART: u32 = 9;
+/// The wait before the second try; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// How long a watch lasts before it is begun anew, in seconds.
 const WATCH_S: u32 = 180;
 
@@ -29,6 +34,8 @@ pub struct Api {
     client: kube::Client,
     env: Env,
     kinds: Mutex<HashMap<(String, String), Resource>>,
+    /// Whether it has answered at all.
+    has_answered: AtomicBool,
 }
 
 impl std::fmt::Debug for Api {
@@ -154,7 +161,7 @@ impl Api {
     /// The API behind `client`.
     #[must_use]
     pub fn new(client: kube::Client, env: Env) -> Self {
-        Self { client, env, kinds: Mutex::default() }
+        Self { client, env, kinds: Mutex::default(), has_answered: AtomicBool::new(false) }
     }
 
     /// The object; absent when there is none.
@@ -447,14 +454,20 @@ impl Api {
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
             let failed = match self.client.request_text(call.request()?).await {
-                Ok(text) => return Ok(text),
+                Ok(text) => {
+                    self.has_answered.store(true, Ordering::Relaxed);
+                    return Ok(text);
+                }
                 Err(error) => ApiError::from(error),
             };
-            if attempt >= TRIES || !failed.passes() || call.method == Method::POST {
+            let is_away =
+                matches!(failed, ApiError::Unreachable(_)) && self.has_answered.load(Ordering::Relaxed);
+            let tries = if is_away { TRIES_AT_A_RESTART } else { TRIES };
+            if attempt >= tries || !failed.passes() || call.method == Method::POST {
                 return Err(failed);
             }
             tokio::time::sleep(self.jittered(wait)).await;
-            wait *= 2;
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
         unreachable!("the loop ends by returning")
     }

@@ -10,8 +10,9 @@ use super::lock::myself;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock;
 use crate::cluster::release::command;
+use crate::cluster::release::drive::Ended;
 use crate::cluster::release::shop::ShopState;
-use crate::cluster::rollout::{Command, Verb};
+use crate::cluster::rollout::{Command, Outcome, Verb};
 use crate::cluster::state::Stored;
 use crate::config::KubernetesSettings;
 use crate::context::{Context, variable};
@@ -161,5 +162,9 @@ async fn act(
     let deployed = errand
         .under_lock(cluster, settings, context, async |deploy, desired| deploy.go_on(&desired).await)
         .await?;
-    Ok(report(&deployed, began.elapsed()))
+    let report = report(&deployed, began.elapsed());
+    // Going back is what was asked for.
+    let is_back = |end: &Ended| matches!(end, Ended::With(Outcome::RolledBack { .. }));
+    let is_done = matches!(verb, Verb::Abort | Verb::Undo) && deployed.services.values().all(is_back);
+    Ok(if is_done { report.exit(Exit::Ok) } else { report })
 }

@@ -3,13 +3,12 @@
 //! The cluster's own parts are broken where it is the lab (`SHOPCTL_TEST_LAB` names `scripts/lab`); elsewhere these tests are
 //! skipped, and say so.
 
-use std::io::{BufRead as _, BufReader};
-use std::thread;
+use std::process::Child;
 
 use serde_json::Value;
 
 use super::real::outcome;
-use super::world::{World, lab};
+use super::world::{World, lab, told};
 
 /// Gates that a release of `order` is held to.
 const GATES: &str = "[bake]\nrounds = 2\ninterval_s = 1\ninconclusive_limit = 1\n[services.order]\ngates = [\"speed\"]\n\
@@ -31,17 +30,10 @@ fn on_the_lab(name: &str, more: &str) -> Option<World> {
     World::on_a_cluster_with(name, more)
 }
 
-/// Begins `line`, and answers it once it says something with `words` in it. What it says after that is read on and on.
-fn begun(world: &World, line: &str, words: &str) -> std::process::Child {
+/// Begins `line`, and answers it once it says something with `words` in it.
+fn begun(world: &World, line: &str, words: &str) -> Child {
     let mut child = world.spawn(line);
-    let mut talk = BufReader::new(child.stderr.take().expect("stderr")).lines().map_while(Result::ok);
-    let mut said = Vec::new();
-    let is_there = talk.by_ref().any(|one| {
-        said.push(one.clone());
-        one.contains(words)
-    });
-    assert!(is_there, "{line} never said {words}: {said:#?}");
-    thread::spawn(move || talk.for_each(drop));
+    told(&mut child, words);
     child
 }
 

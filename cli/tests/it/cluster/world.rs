@@ -9,6 +9,7 @@
 //! | `SHOPCTL_TEST_KEEP` | anything: what a test made stays |
 //! | `SHOPCTL_TEST_VALUES` | a values file for that cluster: where PostgreSQL's image is |
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -30,9 +31,31 @@ pub(super) fn lab(what: &str) {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Waits until `child` says something with `words` in it. What it says after that is read on and on.
+pub(super) fn told(child: &mut Child, words: &str) {
+    let mut talk = BufReader::new(child.stderr.take().expect("stderr")).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    let is_there = talk.by_ref().any(|one| {
+        said.push(one.clone());
+        one.contains(words)
+    });
+    assert!(is_there, "it never said {words}: {said:#?}");
+    std::thread::spawn(move || talk.for_each(drop));
+}
+
 /// Guests who buy while something happens.
 pub(super) struct Buyer {
-    child: Child,
+    /// Until it is told to stop.
+    child: Option<Child>,
+}
+
+impl Drop for Buyer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
 }
 
 /// What the guests met.
@@ -50,10 +73,11 @@ impl Bought {
 
 impl Buyer {
     /// Ends it, and answers what the guests met.
-    pub(super) fn stop(self) -> Bought {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid")).expect("a pid");
+    pub(super) fn stop(mut self) -> Bought {
+        let child = self.child.take().expect("it was not stopped");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, Signal::INT).expect("it runs");
-        let output = self.child.wait_with_output().expect("it ends");
+        let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stdout);
         let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"));
         let mut failed = run["data"]["outcomes"].as_object().expect("outcomes").clone();
@@ -216,7 +240,9 @@ impl World {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Buyer { child: command.spawn().expect("shopctl starts") }
+        let mut child = command.spawn().expect("shopctl starts");
+        told(&mut child, "asked");
+        Buyer { child: Some(child) }
     }
 
     /// What the shop answers to a request that comes by way of the cluster's API: a `POST` when there is a body.
