@@ -2,7 +2,7 @@
 //! when the holder dies; one that a person holds has no end.
 //!
 //! No clock of another machine is trusted: a lease counts as given up only after it has stayed unchanged for its whole
-//! length on this machine's clock.
+//! length on this machine's clock. A holder on this machine is looked for, and one that is gone is not waited for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +15,12 @@ use tokio::time::Instant;
 
 use super::api::{Api, ApiError};
 use super::object::Object;
+use super::process::Process;
 
 /// The lease's name.
 const NAME: &str = "shopctl-deploy";
+/// The annotation that says which process renews it.
+const PROCESS: &str = "shopctl.dev/process";
 const LEASE: (&str, &str) = ("coordination.k8s.io/v1", "Lease");
 /// How long a lease lasts without being renewed.
 const LASTS: Duration = Duration::from_secs(60);
@@ -41,9 +44,12 @@ pub struct Holder {
     pub since: String,
     /// Whether a person holds it: then it has no end.
     pub is_manual: bool,
-    /// Nobody has held it for longer than it lasts, as far as its own times say.
+    /// The version of the lease that says so.
     #[serde(skip)]
     version: String,
+    /// The process that renews it, when it told.
+    #[serde(skip)]
+    process: Option<Process>,
 }
 
 /// How taking the lock came out.
@@ -87,7 +93,8 @@ pub async fn holder(api: &Api, namespace: &str) -> Result<Option<Holder>, ApiErr
 }
 
 /// Takes the lock of `namespace`. One that somebody else holds is waited for up to `patience`; never one that a person
-/// holds. A lease that nobody renews is taken after its whole length.
+/// holds. A lease that nobody renews is taken after its whole length, at once when its holder is a process of this machine that
+/// has ended.
 ///
 /// # Errors
 /// When the cluster refuses or does not answer.
@@ -107,6 +114,7 @@ pub async fn take(
             None => true,
             Some(holder) if holder.who == wish.who => true,
             Some(holder) if holder.is_manual => return Ok(Taken::Held(holder.clone())),
+            Some(holder) if holder.process.as_ref().is_some_and(Process::is_gone) => true,
             Some(holder) => {
                 let since = match &watched {
                     Some((version, since)) if *version == holder.version => *since,
@@ -258,6 +266,9 @@ fn lease(namespace: &str, wish: &Wish, live: Option<&Object>, env: &Env) -> Obje
         },
         "spec": spec,
     });
+    if let Some(process) = Process::own() {
+        value["metadata"]["annotations"][PROCESS] = process.to_string().into();
+    }
     if let Some(version) = live.and_then(|live| live.text("/metadata/resourceVersion")) {
         value["metadata"]["resourceVersion"] = version.into();
     }
@@ -281,6 +292,7 @@ fn read(lease: &Object) -> Option<Holder> {
         since: text("/spec/acquireTime"),
         is_manual: lease.number("/spec/leaseDurationSeconds").is_none(),
         version: text("/metadata/resourceVersion"),
+        process: lease.annotation(PROCESS).and_then(|process| process.parse().ok()),
     })
 }
 

@@ -26,6 +26,7 @@ pub mod logs;
 pub mod mirror;
 pub mod object;
 pub mod overview;
+pub mod process;
 pub mod readiness;
 pub mod release;
 pub mod removal;
