@@ -4,6 +4,8 @@
 `recycle` empties the disk and puts it back.
 """
 
+import fcntl
+import os
 import shutil
 
 from . import api
@@ -48,7 +50,17 @@ def volume(name: str) -> dict:
 
 
 def recycle(place: Place) -> list[str]:
-    """Empties the disks whose claim is gone, and offers them again. Gives back which."""
+    """Empties the disks whose claim is gone, and offers them again. Gives back which. One at a time: a disk that somebody
+    else has offered again meanwhile may have a new owner."""
+    folder = os.open(place.volumes, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return recycled(place)
+    finally:
+        os.close(folder)
+
+
+def recycled(place: Place) -> list[str]:
     volumes = api.ask(place, "/api/v1/persistentvolumes")["items"]
     released = [each["metadata"]["name"] for each in volumes if each["status"].get("phase") in ("Released", "Failed")]
     for name in released:

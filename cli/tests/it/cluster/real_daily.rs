@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use platform::client::ShopClient;
 use serde_json::Value;
 
 use super::world::World;
@@ -37,7 +38,10 @@ fn a_shop_lives_through_its_days() {
     let [one, two] = &world.images;
     let up = world.expect(0, &format!("up --image {one}"));
     assert_eq!(up["data"]["ready"], true);
-    let cart = world.ask_shop("/v1/carts", Some("{}"))["id"].as_str().expect("a cart").to_owned();
+    let cart = world.at_the_shop(async |url| {
+        let client = ShopClient::new(url);
+        client.orders.create_cart(&client.anonymous()).await.expect("a cart").id
+    });
 
     let logs = world.expect(0, "logs order -n 50");
     let entries = logs["data"].as_array().expect("entries");
@@ -85,8 +89,11 @@ fn a_shop_lives_through_its_days() {
     assert_eq!(world.expect(0, "down --yes")["data"]["stopped"], false);
 
     world.expect(0, &format!("up --image {two}"));
-    let found = world.ask_shop(&format!("/v1/carts/{cart}"), None);
-    assert_eq!(found["id"], cart.as_str(), "the data were kept");
+    let found = world.at_the_shop(async |url| {
+        let client = ShopClient::new(url);
+        client.orders.cart(&client.anonymous(), cart).await.expect("the cart").id
+    });
+    assert_eq!(found, cart, "the data were kept");
 
     world.expect(8, "down --volumes");
     world.expect(0, "down --volumes --confirm lab");

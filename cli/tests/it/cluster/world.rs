@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
 
+use crate::running::Running;
 use crate::shopctl::Project;
 
 /// How long anything may take on a busy cluster.
@@ -245,17 +246,15 @@ impl World {
         Buyer { child: Some(child) }
     }
 
-    /// What the shop answers to a request that comes by way of the cluster's API: a `POST` when there is a body.
-    pub(super) fn ask_shop(&self, path: &str, body: Option<&str>) -> Value {
-        let raw = format!("/api/v1/namespaces/{}/services/gateway:http/proxy{path}", self.namespace);
-        match body {
-            None => self.kubectl(&format!("get --raw {raw}")),
-            Some(body) => {
-                self.project.write("body.json", body);
-                let file = self.project.path().join("body.json");
-                self.kubectl(&format!("create --raw {raw} -f {}", file.display()))
-            }
-        }
+    /// Does `work` with the shop's address, to which a forwarded port leads meanwhile.
+    pub(super) fn at_the_shop<T>(&self, work: impl AsyncFnOnce(&str) -> T) -> T {
+        let open = Running::begin(&self.project, &["open", "storefront", "-e", "lab", "--print"]);
+        let url = open.line();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let done = runtime.block_on(work(url.trim_end_matches('/')));
+        open.signal(Signal::INT);
+        assert_eq!(open.end().0, 130);
+        done
     }
 
     /// The names of the objects of a kind.
