@@ -128,7 +128,7 @@ async fn take_lock(
     }
 }
 
-fn say(event: &Event, context: &Context<'_>) {
+pub(super) fn say(event: &Event, context: &Context<'_>) {
     if context.printer.format() == Format::Ndjson {
         let told = serde_json::to_value(event).unwrap_or_default();
         // A reader that went away is noticed when the result is printed.

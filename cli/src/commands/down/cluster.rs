@@ -10,7 +10,7 @@ use crate::cluster::applyset::ApplySet;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock;
 use crate::cluster::object::Object;
-use crate::cluster::release::command;
+use crate::cluster::release::{command, record};
 use crate::cluster::removal::{Removal, RemovalError, is_claim_of_shop};
 use crate::cluster::{revision, state};
 use crate::commands::duration::{Span, told};
@@ -96,6 +96,7 @@ async fn remove(
         return Err(not_removed(RemovalError::Stopped, cluster).into());
     }
     let revisions = revision::forget_all(api, namespace).await.map_err(refused)?;
+    record::forget(api, namespace).await.map_err(refused)?;
     state::forget(api, namespace).await.map_err(refused)?;
     command::forget(api, namespace).await.map_err(refused)?;
     let kept_members: Vec<Object> =

@@ -142,6 +142,14 @@ impl Fake {
         kept.put(&path, object);
     }
 
+    /// Takes an object away, as somebody else would: `deployments/order-a`.
+    pub(super) fn take(&self, path: &str) {
+        let end = format!("/namespaces/{NAMESPACE}/{path}");
+        let mut kept = self.lock();
+        let found = kept.objects.keys().find(|path| path.ends_with(&end)).cloned();
+        kept.remove(&found.expect("an object"));
+    }
+
     /// Nodes find this image no more.
     pub(super) fn lose_image(&self, image: &str) {
         self.lock().missing_images.insert(image.to_owned());

@@ -8,6 +8,7 @@ mod forwarding;
 mod reached;
 mod real;
 mod real_daily;
+mod real_drift;
 mod real_reached;
 mod refused;
 mod sockets;

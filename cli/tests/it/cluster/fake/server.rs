@@ -50,6 +50,9 @@ async fn answer(State(kept): State<Shared>, request: Request) -> Response {
         (Route::Collection(path), &Method::POST) => create(&mut kept, &path, asked.body),
         (Route::Object(path), &Method::GET) => found(&kept, &path),
         (Route::Object(path), &Method::PUT) => replace(&mut kept, &path, asked.body),
+        (Route::Object(path), &Method::PATCH) if asked.body.is_array() => {
+            amend(&mut kept, &path, &asked.body)
+        }
         (Route::Object(path), &Method::PATCH) => {
             let manager = field(&query, "fieldManager").filter(|_| query.contains("force="));
             patch(&mut kept, &path, &asked.body, manager, query.contains("dryRun=All"))
@@ -203,6 +206,35 @@ fn patch(kept: &mut Kept, path: &str, change: &Value, manager: Option<String>, i
     }
     if let Some(key) = key {
         kept.applied.insert(key, change.clone());
+    }
+    kept.put(path, object);
+    found(kept, path)
+}
+
+/// A JSON patch of tests and removals: all of it, or nothing when a test does not hold.
+fn amend(kept: &mut Kept, path: &str, operations: &Value) -> Response {
+    let Some(mut object) = kept.objects.get(path).cloned() else {
+        return no(404, "NotFound", "it is not there");
+    };
+    for operation in operations.as_array().expect("operations") {
+        let pointer = operation["path"].as_str().expect("a path");
+        let is_held = object.pointer(pointer).is_some_and(|value| match operation["op"].as_str() {
+            Some("test") => *value == operation["value"],
+            _ => true,
+        });
+        if !is_held {
+            return no(422, "Invalid", &format!("{operation} does not hold"));
+        }
+        if operation["op"] == "remove" {
+            let (parent, name) = pointer.rsplit_once('/').expect("a parent");
+            match object.pointer_mut(parent) {
+                Some(Value::Object(fields)) => {
+                    drop(fields.remove(&name.replace("~1", "/").replace("~0", "~")));
+                }
+                Some(Value::Array(items)) => drop(items.remove(name.parse().expect("a number"))),
+                other => panic!("{parent} is {other:?}"),
+            }
+        }
     }
     kept.put(path, object);
     found(kept, path)
