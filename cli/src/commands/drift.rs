@@ -118,7 +118,7 @@ async fn fix(
     shown: &[Drift],
     context: &Context<'_>,
 ) -> anyhow::Result<Found> {
-    let run = context.env.id::<()>().to_string();
+    let run = context.printer.run().to_owned();
     let held = Held { command: "drift --fix", patience: args.lock_wait.duration(), run: &run };
     held.locked(cluster, context, async |lock, is_stopped| {
         let seen = look(cluster, settings, context).await?;
@@ -180,7 +180,11 @@ fn report(
         Format::Csv | Format::Md => Body::Table(table(&found.drifts)),
         _ => Body::Text(lines(&found.drifts)),
     };
-    let report = Report::new(data, body).last_line(last_line(args, found, fixed.map(|(fixed, _)| fixed)));
+    let report = Report::new(data, body).after_events().last_line(last_line(
+        args,
+        found,
+        fixed.map(|(fixed, _)| fixed),
+    ));
     Ok(if args.exit_code && !found.drifts.is_empty() { report.exit(Exit::Changes) } else { report })
 }
 

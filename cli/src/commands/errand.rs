@@ -196,7 +196,7 @@ pub(super) fn report(deployed: &Deployed, took: Duration) -> Report {
         "objects_pruned": deployed.pruned,
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });
-    Report::facts(data, facts).exit(exit)
+    Report::facts(data, facts).after_events().exit(exit)
 }
 
 fn verdict(end: &Ended) -> (&'static str, String, Exit) {
