@@ -1,5 +1,6 @@
 //! `shopctl drift`: what of a shop on its cluster is otherwise than the last deploy made it, and putting it right.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use crate::cluster::drift::{Class, Drift, Field};
 use crate::cluster::release::ReleaseError;
 use crate::cluster::release::record::Record;
 use crate::cluster::release::shop::ShopState;
+use crate::cluster::revision;
 use crate::cluster::settle::Awaited;
 use crate::cluster::state::Stored;
 use crate::config::KubernetesSettings;
@@ -103,11 +105,25 @@ async fn look(
             context.printer.warn(
                 "the last deploy left no record of what is everybody's: it is held against the values as they are now",
             );
-            Record::of(&rendering::desired(cluster, settings, None, &[], &context.env).await?)
+            let image = usual_image(cluster, &shop).await?;
+            Record::of(&rendering::desired(cluster, settings, image.as_deref(), &[], &context.env).await?)
         }
     };
     let found = drift::find(cluster, &shop, &record).await.map_err(failed)?;
     Ok(Look { shop, record, found })
+}
+
+/// The image that most services run.
+async fn usual_image(cluster: &Cluster, shop: &ShopState) -> anyhow::Result<Option<String>> {
+    let all = revision::list(&cluster.api, cluster.namespace()).await;
+    let all = all.map_err(|error| cluster.refused(error, "look at the revisions"))?;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for one in all {
+        if shop.service(&one.service).revision == Some(one.number) {
+            *counts.entry(one.image).or_default() += 1;
+        }
+    }
+    Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(image, _)| image))
 }
 
 /// Puts right what of `shown` is still so, waits until its pods are well, and answers what is left.
@@ -151,7 +167,7 @@ async fn fix(
 
 /// Each workload once, as it was left.
 fn awaited(touched: Vec<Touched>) -> Vec<Awaited> {
-    let last: std::collections::BTreeMap<_, _> = touched.into_iter().collect();
+    let last: BTreeMap<_, _> = touched.into_iter().collect();
     last.into_iter().map(|(key, generation)| Awaited { key, generation }).collect()
 }
 

@@ -221,7 +221,8 @@ fn it_is_told_as_lines_and_tables_too() {
 
 #[test]
 fn a_shop_that_an_older_deploy_made_is_held_against_the_values() {
-    let fake = Fake::with_a_shop();
+    let fake = Fake::new("");
+    fake.expect(0, "deploy --image shop:1");
     fake.take("secrets/shopctl-deployed");
     let seen = fake.expect(0, "drift --exit-code");
     assert_eq!(found(&seen), []);
