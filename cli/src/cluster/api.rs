@@ -301,6 +301,22 @@ impl Api {
         self.call(&Call::new(Method::PATCH, uri, "application/merge-patch+json", patch)).await
     }
 
+    /// Changes an object by the operations of a JSON patch: all of them or, when one of its tests does not hold, none.
+    ///
+    /// # Errors
+    /// When it is not there or a test does not hold; when the cluster refuses or does not answer.
+    pub async fn amend(
+        &self,
+        kind: Kind<'_>,
+        namespace: &str,
+        name: &str,
+        operations: &Value,
+    ) -> Result<Object, ApiError> {
+        let path = self.path(kind, namespace, Some(name)).await?;
+        let uri = format!("{path}?fieldManager={}", super::MANAGER);
+        self.call(&Call::new(Method::PATCH, uri, "application/json-patch+json", operations)).await
+    }
+
     /// Deletes an object and what it owns, if it is still the one with `uid`. One that is not there is fine.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::object::Object;
 const BOOKKEEPING: &[&str] =
     &["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink"];
 /// What stands for a secret's value before and after.
-const MASKED: (&str, &str) = ("*** (before)", "*** (after)");
+pub(super) const MASKED: (&str, &str) = ("*** (before)", "*** (after)");
 /// Annotations that others write and no render names.
 const NOT_OURS: &[&str] = &["deployment.kubernetes.io/revision", "kubectl.kubernetes.io/restartedAt"];
 
@@ -119,7 +119,7 @@ fn compare_lists(path: &str, before: &[Value], after: &[Value], found: &mut Vec<
 }
 
 /// A name with dots or slashes is quoted, so that a path can be read.
-fn joined(path: &str, name: &str) -> String {
+pub(super) fn joined(path: &str, name: &str) -> String {
     if name.contains(['.', '/']) { format!("{path}[\"{name}\"]") } else { format!("{path}.{name}") }
 }
 

@@ -4,7 +4,7 @@
 //! chart      the same chart that helm renders, rendered here     -> objects
 //! connect    which cluster, and whether it is the one that is meant
 //! apply      objects onto the cluster; applyset: what is no longer among them goes
-//! diff       what an apply would change; drift: what others changed
+//! diff       what an apply would change; drift: what others changed; ownership: whose a field is
 //! readiness  whether an object is what it should be; why: what keeps it from being so
 //! lock       one deploy at a time; state: how far it is; revision: what was there before
 //! overview   how the whole shop is; happenings: what was reported of it; logs: what its pods wrote
@@ -19,6 +19,7 @@ pub mod applyset;
 pub mod chart;
 pub mod connect;
 pub mod diff;
+pub mod drift;
 pub mod forward;
 pub mod happenings;
 pub mod lock;
@@ -26,6 +27,8 @@ pub mod logs;
 pub mod mirror;
 pub mod object;
 pub mod overview;
+pub mod ownership;
+pub mod packed;
 pub mod process;
 pub mod readiness;
 pub mod release;

@@ -4,18 +4,14 @@
 //! No value of a Secret is kept in one: objects of that kind are left out, and a release that is brought back uses the
 //! secrets that are there.
 
-use std::io::{Read as _, Write as _};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::api::{Api, ApiError};
 use super::object::Object;
+use super::packed::{BYTES_MAX, unpack};
 use super::rollout::RevisionStatus;
 
 const SECRET: (&str, &str) = ("v1", "Secret");
@@ -23,8 +19,6 @@ const TYPE: &str = "shopctl.dev/revision.v1";
 const NUMBER: &str = "shopctl.dev/revision";
 const STATUS: &str = "shopctl.dev/status";
 const SERVICE: &str = "shopctl.dev/service";
-/// What a Secret may hold is 1 MiB; this leaves room for the rest.
-const DATA_BYTES_MAX: usize = 900 * 1024;
 
 /// What is known of a revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +54,7 @@ pub struct Revision {
 #[derive(Debug, thiserror::Error)]
 pub enum RevisionError {
     /// What was rendered does not fit.
-    #[error("the rendered objects are {0} bytes compressed, and a Secret holds {DATA_BYTES_MAX}")]
+    #[error("the rendered objects are {0} bytes compressed, and a Secret holds {BYTES_MAX}")]
     TooLarge(usize),
     /// It cannot be read.
     #[error("revision {number} cannot be read")]
@@ -111,7 +105,7 @@ pub async fn create(
     objects: &[Object],
 ) -> Result<(), RevisionError> {
     let packed = pack(objects).map_err(|error| unreadable(revision.number, error))?;
-    if packed.len() > DATA_BYTES_MAX {
+    if packed.len() > BYTES_MAX {
         return Err(RevisionError::TooLarge(packed.len()));
     }
     let mut secret = secret(namespace, revision);
@@ -227,18 +221,7 @@ fn read(secret: &Object) -> Option<Revision> {
 
 /// The objects but Secrets, as compressed JSON.
 fn pack(objects: &[Object]) -> anyhow::Result<Vec<u8>> {
-    let kept: Vec<&Value> =
-        objects.iter().filter(|object| object.kind() != "Secret").map(Object::value).collect();
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&serde_json::to_vec(&kept)?)?;
-    Ok(encoder.finish()?)
-}
-
-fn unpack(packed: &str) -> anyhow::Result<Vec<Object>> {
-    let mut text = Vec::new();
-    GzDecoder::new(STANDARD.decode(packed)?.as_slice()).read_to_end(&mut text)?;
-    let values: Vec<Value> = serde_json::from_slice(&text)?;
-    Ok(values.into_iter().map(Object::new).collect::<Result<_, _>>()?)
+    super::packed::pack(objects.iter().filter(|object| object.kind() != "Secret"))
 }
 
 #[cfg(test)]
@@ -275,7 +258,6 @@ mod tests {
         };
         let packed = pack(&[object("Secret"), object("ConfigMap")]).unwrap();
         assert_eq!(unpack(&STANDARD.encode(packed)).unwrap(), [object("ConfigMap")]);
-        assert!(unpack("not base64").is_err());
     }
 
     #[test]

@@ -3,17 +3,21 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::cluster::chart::Chart;
 use crate::cluster::connect::Cluster;
 use crate::cluster::mirror::{KINDS, Mirror};
 use crate::cluster::object::Key;
 use crate::cluster::release::causes;
 use crate::cluster::release::shop::ShopState;
+use crate::cluster::rollout::Slot;
 use crate::cluster::settle::{Awaited, Patience, Settled, settle};
 use crate::cluster::state::Stored;
 use crate::commands::errand::failed;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, nearest};
+use crate::output::Format;
 use crate::targets::kubernetes::rendering;
 
 /// So many causes of a failure are told.
@@ -86,6 +90,18 @@ pub(super) fn awaited(cluster: &Cluster, kind: &str, name: &str, generation: Opt
     Awaited { key, generation }
 }
 
+/// The event that `object` is waited for. A workload is called by its service and its slot; one without a slot is a unit of
+/// its own.
+fn waits(object: &Key, why: &str) -> Value {
+    let unit = Slot::ALL.into_iter().find_map(|slot| object.name.strip_suffix(&format!("-{slot}")));
+    json!({
+        "event": "waits",
+        "unit": unit.unwrap_or(&object.name),
+        "object": object.to_string(),
+        "waits_for": why,
+    })
+}
+
 /// Waits until all of `awaited` are what was asked for.
 pub(super) async fn until_well(
     cluster: &Cluster,
@@ -96,7 +112,14 @@ pub(super) async fn until_well(
 ) -> anyhow::Result<()> {
     let mirror = Mirror::of(&cluster.api, cluster.namespace(), KINDS).await;
     let mut mirror = mirror.map_err(|error| cluster.refused(error, "look at the namespace"))?;
-    let tell = |object: &Key, why: &str| context.printer.say(&format!("{}: {why}", object.name));
+    let tell = |object: &Key, why: &str| {
+        if context.printer.format() == Format::Ndjson {
+            // A reader that went away is noticed when the result is printed.
+            context.printer.event(&waits(object, why)).ok();
+        } else {
+            context.printer.say(&format!("{}: {why}", object.name));
+        }
+    };
     let patience = Patience { at_most, is_stopped, tell: &tell };
     let environment = &cluster.place.environment;
     let (object, message, exit) = match settle(&mut mirror, &context.env, awaited, &patience).await {

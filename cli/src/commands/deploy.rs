@@ -127,7 +127,7 @@ pub(super) async fn bring_out(
         consent: Taking { takes_over: args.take_ownership },
         ready: args.timeout.duration(),
         keep: args.history.into(),
-        ..Wish::usual(strategy, settings.gates.clone(), myself(), context.env.id::<()>().to_string())
+        ..Wish::usual(strategy, settings.gates.clone(), myself(), context.printer.run().to_owned())
     };
     let errand = Errand {
         command: "deploy",

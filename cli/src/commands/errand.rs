@@ -128,7 +128,7 @@ async fn take_lock(
     }
 }
 
-fn say(event: &Event, context: &Context<'_>) {
+pub(super) fn say(event: &Event, context: &Context<'_>) {
     if context.printer.format() == Format::Ndjson {
         let told = serde_json::to_value(event).unwrap_or_default();
         // A reader that went away is noticed when the result is printed.
@@ -196,7 +196,7 @@ pub(super) fn report(deployed: &Deployed, took: Duration) -> Report {
         "objects_pruned": deployed.pruned,
         "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     });
-    Report::facts(data, facts).exit(exit)
+    Report::facts(data, facts).after_events().exit(exit)
 }
 
 fn verdict(end: &Ended) -> (&'static str, String, Exit) {

@@ -14,6 +14,7 @@ mod diff;
 mod dlq;
 mod doctor;
 mod down;
+mod drift;
 mod duration;
 mod errand;
 mod events;
@@ -68,6 +69,8 @@ pub enum Command {
     Deploy(Box<deploy::DeployArgs>),
     /// Show what a deploy would change, field by field
     Diff(diff::DiffArgs),
+    /// Show what others changed since the last deploy, and put it right
+    Drift(drift::DriftArgs),
     /// Show what keeps a service on a cluster from being well
     Why(why::WhyArgs),
     /// See and steer the releases that go on
@@ -139,6 +142,7 @@ impl Command {
             Self::Open(_) => "open".into(),
             Self::Deploy(_) => "deploy".into(),
             Self::Diff(_) => "diff".into(),
+            Self::Drift(_) => "drift".into(),
             Self::Why(_) => "why".into(),
             Self::Rollout(command) => format!("rollout {}", command.word()),
             Self::Rollback(_) => "rollback".into(),
@@ -182,6 +186,7 @@ impl Command {
             Self::Scale(args) => scale::run(&args, context)?,
             Self::Deploy(args) => deploy::run(&args, context)?,
             Self::Diff(args) => diff::run(&args, context)?,
+            Self::Drift(args) => drift::run(&args, context)?,
             Self::Why(args) => why::run(&args, context)?,
             Self::Rollout(command) => rollout::run(&command, context)?,
             Self::Rollback(args) => rollback::run(&args, context)?,

@@ -52,7 +52,7 @@ async fn roll_back(
     let wish = Wish {
         only: vec![args.service.clone()],
         ready: args.timeout.duration(),
-        ..Wish::usual(strategy, settings.gates.clone(), myself(), context.env.id::<()>().to_string())
+        ..Wish::usual(strategy, settings.gates.clone(), myself(), context.printer.run().to_owned())
     };
     let errand =
         Errand { command: "rollback", patience: Duration::ZERO, image: None, sets: &[], wish: &wish };

@@ -112,7 +112,7 @@ async fn status(cluster: &Cluster) -> anyhow::Result<Report> {
             "why": why,
         }));
     }
-    let report = Report::new(json!({"services": rows}), Body::Table(table));
+    let report = Report::new(json!({"services": rows}), Body::Table(table)).after_events();
     Ok(if rows.is_empty() {
         report.last_line("nothing was rolled out yet: `shopctl deploy`")
     } else {
@@ -146,7 +146,7 @@ async fn act(
     let word = command::word(verb);
     let what = format!("{word} of the release in {}", settings.environment);
     args.consent.to(&what, Danger::Moderate, settings, context.printer)?;
-    let run = context.env.id::<()>().to_string();
+    let run = context.printer.run().to_owned();
     let told = Command { id: run.clone(), by: myself(), why: args.reason.clone(), verb };
     let told = command::tell(&cluster.api, cluster.namespace(), args.service.as_deref(), &told).await;
     told.map_err(|error| cluster.refused(error, "tell the release"))?;
@@ -154,7 +154,7 @@ async fn act(
     let holder = lock::holder(&cluster.api, cluster.namespace()).await;
     if let Some(holder) = holder.map_err(|error| cluster.refused(error, "look at the lock"))? {
         let told = format!("told to {}, who drives the release", holder.who);
-        return Ok(Report::facts(json!({"told": holder.who}), [(word, told)]));
+        return Ok(Report::facts(json!({"told": holder.who}), [(word, told)]).after_events());
     }
     let wish = Wish::usual(Wish::usual_strategy(settings.strategy), settings.gates.clone(), myself(), run);
     let command = format!("rollout {word}");

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::changing::{Live, awaited, known, live, until_well};
 use super::duration::Span;
-use super::errand::Held;
+use super::errand::{Held, say};
 use crate::cluster::connect::Cluster;
+use crate::cluster::release::Event;
 use crate::cluster::workload::{self, AUTOSCALER, DEPLOYMENT};
 use crate::config::Target;
 use crate::context::{Context, variable};
@@ -85,7 +86,7 @@ pub(super) fn run(args: &ScaleArgs, context: &Context<'_>) -> anyhow::Result<Rep
         context.printer.say(&cluster.banner());
         let what = format!("scaling {} in {}", services.join(", "), settings.environment);
         args.consent.to(&what, Danger::Moderate, &settings, context.printer)?;
-        let run = context.env.id::<()>().to_string();
+        let run = context.printer.run().to_owned();
         let held = Held { command: "scale", patience: args.lock_wait.duration(), run: &run };
         let scaled = held
             .locked(&cluster, context, async |_, is_stopped| {
@@ -102,6 +103,8 @@ pub(super) fn run(args: &ScaleArgs, context: &Context<'_>) -> anyhow::Result<Rep
                     let generation =
                         workload::scale(&cluster.api, cluster.namespace(), &live.name, count.pods).await;
                     let generation = generation.map_err(|error| cluster.refused(error, "scale it"))?;
+                    let (service, action) = (live.service.clone(), format!("is to have {} pods", count.pods));
+                    say(&Event::Did { service, action }, context);
                     awaiting.push(awaited(&cluster, "Deployment", &live.name, generation));
                 }
                 until_well(&cluster, &awaiting, args.timeout.duration(), is_stopped, context).await?;
@@ -151,6 +154,7 @@ fn report(scaled: &[Scaled], took: Duration) -> Report {
     facts.push(("took".to_owned(), format!("{:.1} s", took.as_secs_f64())));
     let data = json!({"services": rows, "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX)});
     Report::facts(data, facts)
+        .after_events()
         .last_line("all are ready; a deploy keeps it, until the values name another number")
 }
 

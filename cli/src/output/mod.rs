@@ -9,6 +9,7 @@ mod printer;
 mod progress;
 mod report;
 mod screen;
+mod stamp;
 mod table;
 pub mod terminal;
 

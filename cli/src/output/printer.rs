@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
+use platform::vocabulary::Env;
 use serde_json::{Value, json};
 
+use super::stamp::Stamp;
 use super::{Body, Format, Paint, Report, Terminal};
 use crate::failure::{Diagnosis, Exit};
 
@@ -20,6 +22,7 @@ pub struct Printer {
     command: String,
     environment: String,
     run: String,
+    stamp: Stamp,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -34,6 +37,7 @@ impl Printer {
             command: "shopctl".into(),
             environment: "local".into(),
             run: String::new(),
+            stamp: Stamp::new(Env::system()),
             warnings: Mutex::default(),
         }
     }
@@ -45,6 +49,12 @@ impl Printer {
         self.environment = environment.to_owned();
         self.run = run;
         self
+    }
+
+    /// The run's id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     /// The format of stdout.
@@ -82,6 +92,9 @@ impl Printer {
     /// # Errors
     /// When stdout cannot be written; a reader that went away is not an error.
     pub fn report(&self, report: &Report) -> io::Result<()> {
+        if self.format == Format::Ndjson && report.is_last_event {
+            return self.event(&report.last_event());
+        }
         let text = match self.format {
             Format::Text => self.text(&report.body),
             Format::Json => {
@@ -100,12 +113,15 @@ impl Printer {
         Ok(())
     }
 
-    /// One event of `-o ndjson`; nothing in any other format.
+    /// One event of `-o ndjson`, with what every event has; nothing in any other format.
     ///
     /// # Errors
     /// When stdout cannot be written; a reader that went away is not an error.
     pub fn event(&self, event: &Value) -> io::Result<()> {
-        if self.format == Format::Ndjson { self.data(&format!("{event}\n")) } else { Ok(()) }
+        if self.format != Format::Ndjson {
+            return Ok(());
+        }
+        self.stamp.on(event, &self.run, &self.environment, |event| self.data(&format!("{event}\n")))
     }
 
     /// Writes `text` to stdout as it stands.
@@ -139,16 +155,10 @@ impl Printer {
     /// Tells what went wrong: to a person on stderr, to a script in the envelope or as an event.
     pub fn failure(&self, found: &Diagnosis) {
         let errors = [found.to_json()];
-        let document = match self.format {
-            Format::Json => Some(pretty(&self.envelope(false, found.exit, &Value::Null, &errors))),
-            Format::Ndjson => {
-                Some(format!("{}\n", json!({"event": "failed", "exit": found.exit.code(), "errors": errors})))
-            }
-            Format::Text | Format::Csv | Format::Md => None,
-        };
-        if let Some(document) = document {
-            self.data(&document).ok();
+        if self.format == Format::Json {
+            self.data(&pretty(&self.envelope(false, found.exit, &Value::Null, &errors))).ok();
         }
+        self.event(&json!({"event": "failed", "exit": found.exit.code(), "errors": errors})).ok();
         self.talk(&self.failure_text(found));
     }
 

@@ -1,6 +1,6 @@
 //! What a command found, as a value: the printer decides how it looks.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Table;
 use crate::failure::Exit;
@@ -28,6 +28,8 @@ pub struct Report {
     pub body: Body,
     /// The outcome and the next command: the last line a person sees, on stderr.
     pub last_line: Option<String>,
+    /// Whether it ends a row of events: `-o ndjson` tells it as one of them.
+    pub(super) is_last_event: bool,
     exit: Option<Exit>,
 }
 
@@ -35,7 +37,7 @@ impl Report {
     /// A report of `data` that a person reads as `body`.
     #[must_use]
     pub fn new(data: Value, body: Body) -> Self {
-        Self { data, body, last_line: None, exit: None }
+        Self { data, body, last_line: None, is_last_event: false, exit: None }
     }
 
     /// Names with their values.
@@ -53,6 +55,21 @@ impl Report {
     pub fn last_line(mut self, line: impl Into<String>) -> Self {
         self.last_line = Some(line.into());
         self
+    }
+
+    /// Tells it as the last event of `-o ndjson`, after those that were told while the command went on.
+    #[must_use]
+    pub fn after_events(mut self) -> Self {
+        self.is_last_event = true;
+        self
+    }
+
+    /// The data as an event.
+    pub(super) fn last_event(&self) -> Value {
+        let mut event = if self.data.is_object() { self.data.clone() } else { json!({"data": self.data}) };
+        event["event"] = "summary".into();
+        event["exit"] = self.exit_code().code().into();
+        event
     }
 
     /// Ends the command with `exit` instead of ok: a verdict that is a result, not an error.

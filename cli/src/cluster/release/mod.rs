@@ -5,6 +5,7 @@
 //! desired   what was rendered, sorted by whose it is: everybody's, the preparing Job's, each service's slots
 //! shared    everybody's objects applied, what is no longer among them taken away
 //! observe   what is to be seen of a service, as the pure machine in `rollout` wants it
+//! record    what the last deploy made of what is everybody's
 //! drive     the machine's actions carried out, until each service has ended, waits for a person, or is stuck
 //! figures   what the gates ask for, from the pods' own metrics
 //! ```
@@ -16,6 +17,7 @@ pub mod drive;
 pub mod figures;
 mod observe;
 pub mod prepare;
+pub mod record;
 pub mod shared;
 pub mod shop;
 
@@ -39,6 +41,15 @@ pub enum Event {
     Pruned {
         /// The object.
         object: String,
+    },
+    /// A field that somebody else had added was removed.
+    Removed {
+        /// The object.
+        object: String,
+        /// The field.
+        path: String,
+        /// Who had added it.
+        manager: String,
     },
     /// A service has come to another phase.
     Phase {
@@ -104,6 +115,9 @@ pub enum ReleaseError {
     /// A record could not be read or written.
     #[error(transparent)]
     Revision(#[from] RevisionError),
+    /// What the last deploy made could not be read or written.
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
     /// What was rendered lacks something that a service needs.
     #[error("the chart renders no {what} for the service {service}")]
     NotRendered {

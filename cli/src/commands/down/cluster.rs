@@ -10,7 +10,7 @@ use crate::cluster::applyset::ApplySet;
 use crate::cluster::connect::Cluster;
 use crate::cluster::lock;
 use crate::cluster::object::Object;
-use crate::cluster::release::command;
+use crate::cluster::release::{command, record};
 use crate::cluster::removal::{Removal, RemovalError, is_claim_of_shop};
 use crate::cluster::{revision, state};
 use crate::commands::duration::{Span, told};
@@ -60,7 +60,7 @@ async fn down(
         (what, Danger::Outage { is_agreed: args.yes })
     };
     args.consent.to(&what, danger, settings, context.printer)?;
-    let run = context.env.id::<()>().to_string();
+    let run = context.printer.run().to_owned();
     let patience = args.lock_wait.map_or(Duration::ZERO, Span::duration);
     let at_most = args.timeout.unwrap_or(TIMEOUT).duration();
     let held = Held { command: "down", patience, run: &run };
@@ -96,6 +96,7 @@ async fn remove(
         return Err(not_removed(RemovalError::Stopped, cluster).into());
     }
     let revisions = revision::forget_all(api, namespace).await.map_err(refused)?;
+    record::forget(api, namespace).await.map_err(refused)?;
     state::forget(api, namespace).await.map_err(refused)?;
     command::forget(api, namespace).await.map_err(refused)?;
     let kept_members: Vec<Object> =
@@ -175,7 +176,8 @@ fn report(gone: &Gone, cluster: &Cluster, took: Duration) -> Report {
     ));
     let body = Report::facts(data.clone(), facts).body;
     let report =
-        Report::new(data, if gone.removed == 0 && gone.kept.is_empty() { Body::Nothing } else { body });
+        Report::new(data, if gone.removed == 0 && gone.kept.is_empty() { Body::Nothing } else { body })
+            .after_events();
     if gone.removed == 0 {
         return report.last_line(format!("nothing to stop: no shop is in the namespace {namespace}"));
     }

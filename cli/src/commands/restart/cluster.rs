@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{RestartArgs, TIMEOUT_ON_A_CLUSTER};
+use crate::cluster::release::Event;
 use crate::cluster::workload;
 use crate::commands::changing::{awaited, known, live, until_well};
 use crate::commands::duration::Span;
-use crate::commands::errand::Held;
+use crate::commands::errand::{Held, say};
 use crate::context::{Context, variable};
 use crate::output::Report;
 use crate::targets::kubernetes::{self, Danger};
@@ -22,7 +23,7 @@ pub(super) fn run(args: &RestartArgs, context: &Context<'_>) -> anyhow::Result<R
         context.printer.say(&cluster.banner());
         let what = format!("restarting {} in {}", args.services.join(", "), settings.environment);
         args.consent.to(&what, Danger::Moderate, &settings, context.printer)?;
-        let run = context.env.id::<()>().to_string();
+        let run = context.printer.run().to_owned();
         let patience = args.lock_wait.map_or(Duration::ZERO, Span::duration);
         let at_most = args.timeout.unwrap_or(TIMEOUT_ON_A_CLUSTER).duration();
         let held = Held { command: "restart", patience, run: &run };
@@ -34,6 +35,8 @@ pub(super) fn run(args: &RestartArgs, context: &Context<'_>) -> anyhow::Result<R
                     let (api, namespace) = (&cluster.api, cluster.namespace());
                     let generation = workload::restart(api, namespace, &live.name, context.env.now()).await;
                     let generation = generation.map_err(|error| cluster.refused(error, "restart it"))?;
+                    let (service, action) = (live.service.clone(), "gets new pods".to_owned());
+                    say(&Event::Did { service, action }, context);
                     let waits = [awaited(&cluster, "Deployment", &live.name, generation)];
                     until_well(&cluster, &waits, at_most, is_stopped, context).await?;
                     rows.push((live, began.elapsed()));
@@ -53,6 +56,6 @@ pub(super) fn run(args: &RestartArgs, context: &Context<'_>) -> anyhow::Result<R
             })
             .collect();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Report::facts(json!({"services": services, "took_ms": took_ms}), facts))
+        Ok(Report::facts(json!({"services": services, "took_ms": took_ms}), facts).after_events())
     })
 }

@@ -156,7 +156,7 @@ async fn welcome(cluster: &Cluster, image: Option<&str>, took: Duration) -> anyh
     let next = format!(
         "`shopctl status -e {environment}`, `shopctl logs -f -e {environment}`, `shopctl down -e {environment}`"
     );
-    let report = Report::facts(data, facts).last_line(next);
+    let report = Report::facts(data, facts).after_events().last_line(next);
     Ok(if is_ready { report } else { report.exit(Exit::Degraded) })
 }
 

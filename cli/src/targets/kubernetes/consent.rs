@@ -11,6 +11,11 @@ use crate::output::Printer;
 pub enum Danger {
     /// A scale, a restart, a deploy: asked for where the environment is protected.
     Moderate,
+    /// What somebody did on purpose, maybe, is undone: asked for everywhere, unless it was agreed to beforehand.
+    Undoing {
+        /// Whether it was, by `--yes`. A protected environment wants its name all the same.
+        is_agreed: bool,
+    },
     /// Customers are not served until somebody undoes it: asked for everywhere, unless it was agreed to beforehand.
     Outage {
         /// Whether it was, by `--yes`. A protected environment wants its name all the same.
@@ -45,8 +50,16 @@ impl Consent {
             return if confirmed == name { Ok(()) } else { Err(other(confirmed, name)) };
         }
         match danger {
-            Danger::Moderate | Danger::Outage { is_agreed: true } if !settings.protected => Ok(()),
-            Danger::Outage { is_agreed: false } if !settings.protected => agree(what, printer),
+            Danger::Moderate | Danger::Undoing { is_agreed: true } | Danger::Outage { is_agreed: true }
+                if !settings.protected =>
+            {
+                Ok(())
+            }
+            Danger::Undoing { is_agreed: false } | Danger::Outage { is_agreed: false }
+                if !settings.protected =>
+            {
+                agree(what, printer)
+            }
             _ => self.ask(what, name, printer),
         }
     }

@@ -15,6 +15,7 @@ use crate::cluster::mirror::{KINDS, Mirror};
 use crate::cluster::object::{Object, sort};
 use crate::cluster::release::desired::{Desired, ServiceObjects, selector_of};
 use crate::cluster::release::drive::{Cargo, Course, Driver, Ended};
+use crate::cluster::release::record::{Record, RecordError};
 use crate::cluster::release::shop::{ServiceState, ShopState};
 use crate::cluster::release::{Event, ReleaseError, Talk, prepare, shared};
 use crate::cluster::revision::{self, Revision, RevisionError};
@@ -145,6 +146,7 @@ impl Deploy<'_> {
         set.widen(api, &members).await?;
 
         let applied = self.apply_shared(&desired, &stored.value).await?;
+        self.record(&desired, &stored.value).await?;
         let mut mirror = Mirror::of(api, namespace, KINDS).await?;
         let cargo = self.cargo(&desired, &stored.value).await?;
         let mut deployed = Deployed { applied, ..Deployed::default() };
@@ -234,6 +236,24 @@ impl Deploy<'_> {
         sort(&mut objects);
         let done = shared::apply_all(api, namespace, &objects, self.wish.consent, self.talk).await?;
         Ok(done.iter().filter(|(_, did)| *did != Did::Nothing).count())
+    }
+
+    /// Writes down what was applied, for whoever asks later what others changed.
+    async fn record(&self, desired: &Desired, shop: &ShopState) -> Result<(), ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let only: &[String] = if shop.services.is_empty() { &[] } else { &self.wish.only };
+        let before = match Record::load(api, namespace).await {
+            // What somebody spoilt is written anew.
+            Err(RecordError::Unreadable(_)) => None,
+            before => before?,
+        };
+        let record = match before {
+            Some(before) => before.after(desired, only),
+            // Without one, what is everybody's may be of another version: that is not for us to say.
+            None if !only.is_empty() => return Ok(()),
+            None => Record::of(desired),
+        };
+        Ok(record.save(api, namespace).await?)
     }
 
     /// The autoscalers that are at work, as they are to be: no release changes the bounds of one that is there.
@@ -485,6 +505,7 @@ pub fn told(event: &Event) -> String {
         Event::Applied { object, did: Did::Created } => format!("made {object}"),
         Event::Applied { object, .. } => format!("changed {object}"),
         Event::Pruned { object } => format!("took {object} away"),
+        Event::Removed { object, path, manager } => format!("removed {path} of {manager} from {object}"),
         Event::Phase { service, phase } => format!("{service}: {phase}"),
         Event::Did { service, action } => format!("{service}: {action}"),
         Event::Keeps { service, pods, rendered } => {

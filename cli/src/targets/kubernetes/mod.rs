@@ -3,6 +3,7 @@
 pub mod checks;
 mod consent;
 pub mod deploy;
+pub mod drift;
 pub mod evidence;
 pub mod reach;
 pub mod rendering;

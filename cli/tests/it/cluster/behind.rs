@@ -10,7 +10,7 @@ use platform::vocabulary::OrderId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::forwarding::{Api, Door};
+use super::fake::{Door, Fake, NAMESPACE};
 use crate::pieces::shop::{has_postgres, project};
 use crate::running::Running;
 use crate::shopctl::Project;
@@ -19,8 +19,7 @@ const DATABASE: &str = "postgresql://shop@postgresql:5432/shop?sslmode=disable";
 
 /// The shop, and what stands between it and whoever wants it.
 struct Behind {
-    project: Project,
-    api: Api,
+    fake: Fake,
     shop: Running,
 }
 
@@ -85,7 +84,9 @@ impl Behind {
         let shop = Running::up(&project, words);
         let folder = project.path().join(".shopctl/local");
         let secrets = std::fs::read(folder.join("secrets.json")).expect("secrets");
-        let api = Api::start([
+        let fake = Fake::of(project);
+        fake.make_namespace(NAMESPACE);
+        let objects = [
             service("gateway", 80, "http"),
             service("fakepay", 8090, "http"),
             service("postgresql", 5432, "postgresql"),
@@ -99,8 +100,8 @@ impl Behind {
             told("payment", DATABASE),
             secret("keys", "secrets.json", &secrets),
             secret("shop-database", "password", b"the server asks for none"),
-        ]);
-        project.write("kubeconfig", &api.kubeconfig());
+        ];
+        objects.into_iter().for_each(|object| fake.place(object));
         let holder: Value =
             serde_json::from_slice(&std::fs::read(folder.join("up.lock")).expect("a holder")).expect("JSON");
         let tcp = |url: &Value| -> Door {
@@ -108,19 +109,19 @@ impl Behind {
             Door::Tcp(url.parse::<SocketAddr>().expect("an address"))
         };
         for name in ["gateway-a-1", "payment-a-1"] {
-            api.door(name, tcp(&holder["url"]));
-            api.log(name, "{\"message\":\"the shop is ready\"}\n{\"message\":\"all is well\"}\n");
+            fake.door(name, tcp(&holder["url"]));
+            fake.log(name, "{\"message\":\"the shop is ready\"}\n{\"message\":\"all is well\"}\n");
         }
-        api.door("fakepay-0", tcp(&holder["fakepay_url"]));
+        fake.door("fakepay-0", tcp(&holder["fakepay_url"]));
         if let Some(url) = holder["database_url"].as_str() {
-            api.door("postgresql-0", Door::Unix(socket(url)));
+            fake.door("postgresql-0", Door::Unix(socket(url)));
         }
-        Self { project, api, shop }
+        Self { fake, shop }
     }
 
     /// `shopctl LINE -e lab -o json`, held to its exit code.
     fn lab(&self, code: i32, line: &str) -> Value {
-        let ran = self.project.run(&format!("{line} -e lab -o json"));
+        let ran = self.fake.project.run(&format!("{line} -e lab -o json"));
         assert_eq!(ran.code, code, "{line}: {}", ran.picture());
         ran.json()
     }
@@ -174,13 +175,13 @@ fn who_may_read_the_secret_runs_the_shop_and_nobody_else() {
     assert_eq!(opened["data"]["breaker"]["held_open"], "rehearsal");
     behind.lab(0, &format!("breaker close {breaker} --reason rehearsed --apply"));
 
-    behind.api.put(secret("keys", "secrets.json", b"{}"));
+    behind.fake.place(secret("keys", "secrets.json", b"{}"));
     assert_eq!(behind.refused(5, "saga list"), "E-NO-SECRETS");
-    behind.api.put(secret("keys", "another", b"{}"));
+    behind.fake.place(secret("keys", "another", b"{}"));
     assert_eq!(behind.refused(5, "saga list"), "E-NO-SECRETS");
-    behind.api.deny("secrets");
+    behind.fake.deny("secrets");
     assert_eq!(behind.refused(5, "saga list"), "E-NO-SECRETS");
-    behind.api.deny("portforward");
+    behind.fake.deny("portforward");
     assert_eq!(behind.refused(5, "saga list"), "E-KUBE-FORBIDDEN");
     assert_eq!(behind.refused(5, "verify"), "E-NO-SECRETS");
 }
@@ -188,12 +189,12 @@ fn who_may_read_the_secret_runs_the_shop_and_nobody_else() {
 #[test]
 fn a_pass_of_other_secrets_is_not_taken() {
     let behind = Behind::up(&["--empty"]);
-    let text =
-        std::fs::read_to_string(behind.project.path().join(".shopctl/local/secrets.json")).expect("secrets");
+    let text = std::fs::read_to_string(behind.fake.project.path().join(".shopctl/local/secrets.json"))
+        .expect("secrets");
     let mut secrets: Value = serde_json::from_str(&text).expect("JSON");
     secrets["internal_keys"][0][1] = "a key that the shop does not have, of enough letters".into();
-    behind.api.put(secret("keys", "secrets.json", secrets.to_string().as_bytes()));
-    let ran = behind.project.run("saga list -e lab");
+    behind.fake.place(secret("keys", "secrets.json", secrets.to_string().as_bytes()));
+    let ran = behind.fake.project.run("saga list -e lab");
     assert_eq!(ran.code, 5, "{}", ran.picture());
     assert!(ran.stderr.contains("was the Secret changed after the pods began?"), "{}", ran.picture());
 }
@@ -201,7 +202,7 @@ fn a_pass_of_other_secrets_is_not_taken() {
 #[test]
 fn a_page_is_open_as_long_as_somebody_wants_it() {
     let behind = Behind::up(&["--empty"]);
-    let open = Running::begin(&behind.project, &["open", "api", "-e", "lab", "--print"]);
+    let open = Running::begin(&behind.fake.project, &["open", "api", "-e", "lab", "--print"]);
     let url = open.line();
     assert!(url.starts_with("http://127.0.0.1:") && url.ends_with("/api"), "{url}");
     let body = runtime().block_on(async {
@@ -212,11 +213,11 @@ fn a_page_is_open_as_long_as_somebody_wants_it() {
     open.signal(Signal::INT);
     assert_eq!(open.end().0, 130);
 
-    behind.api.put(json!({
+    behind.fake.place(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "gateway"},
         "spec": {"rules": [{"host": "shop.example.com"}], "tls": [{"hosts": ["shop.example.com"]}]},
     }));
-    let ran = behind.project.run("open storefront -e lab");
+    let ran = behind.fake.project.run("open storefront -e lab");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, "https://shop.example.com/\n"), "{}", ran.picture());
 }
 
@@ -233,13 +234,13 @@ fn promises_are_checked_and_load_is_made_through_the_cluster() {
     let behind = Behind::up(&["--processes", "--limits", "none"]);
     runtime().block_on(place(&behind.shop.url(), "behind-2"));
     let line = "load run mixed --rate 4 --duration 3s --seed 1 --objective errors<50% -e lab -o json";
-    let ran = behind.project.run(line);
+    let ran = behind.fake.project.run(line);
     let run = ran.json();
     assert_eq!((ran.code, &run["data"]["verdict"]["word"]), (0, &"pass".into()), "{}", ran.picture());
     assert!(ran.stderr.contains("goes through the API server of fake"), "{}", ran.stderr);
     assert_eq!(run["data"]["verify"]["looked"]["engine"], "postgres");
     assert_eq!(run["data"]["target"]["environment"], "lab");
-    let journal = Journal::read(&journal_of(&behind.project, &run)).expect("a journal");
+    let journal = Journal::read(&journal_of(&behind.fake.project, &run)).expect("a journal");
     assert_eq!(journal.head.shop, "kubernetes:shop/uid-of-shop", "the port was of that run only");
     assert!(!journal.orders.is_empty());
 
@@ -261,39 +262,39 @@ fn promises_are_checked_and_load_is_made_through_the_cluster() {
 }
 
 fn what_is_broken_or_cannot_be_seen_is_said(behind: &Behind) {
-    behind.api.log("payment-a-1", "{}\n{\"message\":\"charged 4242 4242 4242 4242\"}\n");
+    behind.fake.log("payment-a-1", "{}\n{\"message\":\"charged 4242 4242 4242 4242\"}\n");
     let leaked = behind.lab(16, "verify --only V19")["data"].clone();
     assert_eq!(outcome(&leaked, "V19")["examples"][0]["id"], "payment-a-1 line 2");
     let more_than_is_read = "é".repeat(1_100) + "\n";
     let last = "{\"message\":\"charged 4242 4242 4242 4242\"}\n";
-    behind.api.log("payment-a-1", &(more_than_is_read.repeat(2_500) + last));
+    behind.fake.log("payment-a-1", &(more_than_is_read.repeat(2_500) + last));
     let leaked = behind.lab(16, "verify --only V19")["data"].clone();
     assert_eq!(
         outcome(&leaked, "V19")["examples"][0]["id"],
         "payment-a-1 line 500",
         "the end is what is read"
     );
-    behind.api.log("payment-a-1", "");
-    behind.api.door("payment-a-1", Door::Closed("connection refused"));
+    behind.fake.log("payment-a-1", "");
+    behind.fake.door("payment-a-1", Door::Closed("connection refused"));
     let blind = behind.lab(17, "verify --only V19")["data"].clone();
     let why = outcome(&blind, "V19")["why"].as_str().expect("a reason");
     assert!(
         why.contains("the metrics of the pod payment-a-1") && why.contains("connection refused"),
         "{why}"
     );
-    behind.api.door("fakepay-0", Door::Closed("connection refused"));
+    behind.fake.door("fakepay-0", Door::Closed("connection refused"));
     let blind = behind.lab(17, "verify --only V9")["data"].clone();
     let why = outcome(&blind, "V9")["why"].as_str().expect("a reason");
     assert!(why.contains("the pod fakepay-0 takes no connection: connection refused"), "{why}");
-    behind.api.door("postgresql-0", Door::Closed("connection refused"));
+    behind.fake.door("postgresql-0", Door::Closed("connection refused"));
     assert_eq!(behind.refused(6, "verify --only V1"), "E-KUBE-NO-WAY");
 
     let outside = "postgresql://shop@db.example.com:5432/shop?sslmode=verify-full";
-    behind.api.put(told("payment", outside));
+    behind.fake.place(told("payment", outside));
     assert_eq!(behind.refused(3, "verify --only V1"), "E-DATABASE-URL");
-    let lock = std::fs::read(behind.project.path().join(".shopctl/local/up.lock")).expect("a holder");
+    let lock = std::fs::read(behind.fake.project.path().join(".shopctl/local/up.lock")).expect("a holder");
     let holder: Value = serde_json::from_slice(&lock).expect("JSON");
-    let mut direct = behind.project.command(&["verify", "--only", "V1", "-e", "lab"]);
+    let mut direct = behind.fake.project.command(&["verify", "--only", "V1", "-e", "lab"]);
     direct.env("SHOPCTL_DATABASE_URL", holder["database_url"].as_str().expect("an address"));
     assert_eq!(direct.output().expect("shopctl runs").status.code(), Some(0), "directly, where it is named");
 }

@@ -1,5 +1,7 @@
 //! The commands of every day, on a cluster of our own: what they print, how they end, what they ask of the cluster.
 
+mod drifting;
+mod events;
 mod looking;
 mod running;
 mod starting;

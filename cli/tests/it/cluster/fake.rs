@@ -1,12 +1,15 @@
 //! An API server of our own, with controllers that are done at once: enough of Kubernetes that a whole shop is deployed to
-//! it, kept up, and taken away. It remembers what was asked of it.
+//! it, kept up, and taken away, and that one which is there is reached through the ports of its pods. It remembers what was
+//! asked of it.
 //!
 //! An apply is a merge that takes away what its manager named before and names no more; nobody contests a field. What only a
 //! real cluster can show is in `real.rs` and `real_daily.rs`.
 
 mod controllers;
+mod doors;
 mod route;
 mod server;
+mod sockets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
+pub(super) use self::doors::Door;
 use crate::shopctl::{Project, Ran};
 
 /// The namespace of the shop.
@@ -50,6 +55,14 @@ pub(super) struct Kept {
     missing_images: BTreeSet<String>,
     /// Names of objects that do not go when they are deleted.
     stuck: BTreeSet<String>,
+    /// What the ports of each pod lead to.
+    doors: BTreeMap<String, Door>,
+    /// The ways to pods; one that is let go of is cut.
+    ways: Vec<(String, oneshot::Sender<()>)>,
+    /// The pods that ways were asked to.
+    asked_ways: Vec<String>,
+    /// What the account may not ask for.
+    denied: BTreeSet<&'static str>,
     pub(super) asked: Vec<Asked>,
 }
 
@@ -62,17 +75,15 @@ pub(super) struct Fake {
 impl Fake {
     /// A cluster with nothing on it but its own namespaces; `layer` is added to the environment.
     pub(super) fn new(layer: &str) -> Self {
-        let kept = Arc::new(Mutex::new(Kept::default()));
-        for name in ["kube-system", "default"] {
-            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            kept.lock()
-                .expect("nobody panicked with it")
-                .put(&format!("/api/v1/namespaces/{name}"), namespace);
-        }
-        let address = server::start(Arc::clone(&kept));
-        let project = Project::with_config(&format!(
+        Self::of(Project::with_config(&format!(
             "schema = 1\n[env.lab]\ntarget = \"kubernetes\"\nkubeconfig = \"kubeconfig\"\ncontext = \"fake\"\nnamespace = \"{NAMESPACE}\"\n{layer}\n"
-        ));
+        )))
+    }
+
+    /// The same for a folder that has its shop.toml. The context `fake` of its `kubeconfig` leads to the cluster.
+    pub(super) fn of(project: Project) -> Self {
+        let kept = Arc::new(Mutex::new(Kept::default()));
+        let address = server::start(Arc::clone(&kept));
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config",
             "clusters": [{"name": "fake", "cluster": {"server": format!("http://{address}")}}],
@@ -80,7 +91,16 @@ impl Fake {
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "me"}}],
         });
         project.write("kubeconfig", &kubeconfig.to_string());
-        Self { project, kept }
+        let fake = Self { project, kept };
+        ["kube-system", "default"].into_iter().for_each(|name| fake.make_namespace(name));
+        fake
+    }
+
+    /// Makes a namespace, whose id tells its name.
+    pub(super) fn make_namespace(&self, name: &str) {
+        let metadata = json!({"name": name, "uid": format!("uid-of-{name}")});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
+        self.put(&format!("/api/v1/namespaces/{name}"), namespace);
     }
 
     /// A cluster with a shop on it, brought there by a deploy.
@@ -131,6 +151,19 @@ impl Fake {
         self.lock().put(path, object);
     }
 
+    /// Puts an object into the shop's namespace.
+    pub(super) fn place(&self, mut object: Value) {
+        object["metadata"]["namespace"] = NAMESPACE.into();
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("a name");
+        let path = route::path(text("/apiVersion"), text("/kind"), NAMESPACE, text("/metadata/name"));
+        self.put(&path, object);
+    }
+
+    /// From now on the account may not ask for this: `portforward`, `secrets`.
+    pub(super) fn deny(&self, resource: &'static str) {
+        self.lock().denied.insert(resource);
+    }
+
     /// Changes an object, as somebody else would.
     pub(super) fn change(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let end = format!("/namespaces/{NAMESPACE}/{path}");
@@ -140,6 +173,14 @@ impl Fake {
             found.map(|(path, object)| (path.clone(), object.clone())).expect("an object");
         change(&mut object);
         kept.put(&path, object);
+    }
+
+    /// Takes an object away, as somebody else would: `deployments/order-a`.
+    pub(super) fn take(&self, path: &str) {
+        let end = format!("/namespaces/{NAMESPACE}/{path}");
+        let mut kept = self.lock();
+        let found = kept.objects.keys().find(|path| path.ends_with(&end)).cloned();
+        kept.remove(&found.expect("an object"));
     }
 
     /// Nodes find this image no more.
@@ -168,6 +209,12 @@ impl Fake {
             followed != pod || sender.send(Bytes::from(format!("{line}\n"))).is_ok()
         });
         kept.logs.entry(pod.to_owned()).or_default().push(line);
+    }
+
+    /// What the log of a pod has, all of one moment.
+    pub(super) fn log(&self, pod: &str, text: &str) {
+        let lines = text.lines().map(|line| format!("2026-11-30T10:00:00Z {line}")).collect();
+        self.lock().logs.insert(pod.to_owned(), lines);
     }
 
     /// Whoever follows a log is cut off; the pods go on.

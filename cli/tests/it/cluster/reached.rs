@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 use shopctl::cluster::connect::{Cluster, Place};
 use shopctl::cluster::forward::{Forward, Trouble, Ways};
 use shopctl::failure::Diagnosis;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::forwarding::{Api, Door};
+use super::fake::{Door, Fake, NAMESPACE};
 use crate::shopctl::PATIENCE;
 
 fn service(slot: &str) -> Value {
@@ -53,27 +52,25 @@ async fn echo(name: &'static str) -> (SocketAddr, mpsc::UnboundedReceiver<()>) {
 
 /// The way into a namespace with these objects.
 struct Land {
-    api: Api,
-    _folder: TempDir,
+    fake: Fake,
     ways: Ways,
 }
 
 impl Land {
     async fn with(objects: impl IntoIterator<Item = Value>) -> Self {
-        let api = Api::start(objects);
-        let folder = tempfile::tempdir().expect("a folder");
-        let kubeconfig = folder.path().join("kubeconfig");
-        std::fs::write(&kubeconfig, api.kubeconfig()).expect("a file");
+        let fake = Fake::new("");
+        fake.make_namespace(NAMESPACE);
+        objects.into_iter().for_each(|object| fake.place(object));
         let place = Place {
             environment: "lab".to_owned(),
-            kubeconfig: Some(kubeconfig),
+            kubeconfig: Some(fake.project.path().join("kubeconfig")),
             context: "fake".to_owned(),
-            namespace: "shop".to_owned(),
+            namespace: NAMESPACE.to_owned(),
             cluster_uid: Some("uid-of-kube-system".to_owned()),
         };
         let cluster = Cluster::connect(&place, &Env::system()).await.expect("it answers");
         let ways = Ways::of(&cluster).await.expect("pods may be seen");
-        Self { api, _folder: folder, ways }
+        Self { fake, ways }
     }
 
     async fn forward(&self) -> Forward {
@@ -124,7 +121,7 @@ async fn trouble(forward: &mut Forward) -> Trouble {
 async fn what_is_sent_arrives_in_both_directions_and_so_does_the_end() {
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
     let (address, mut endings) = echo("one").await;
-    land.api.door("one", Door::Tcp(address));
+    land.fake.door("one", Door::Tcp(address));
     let forward = land.forward().await;
     endings.recv().await.expect("the way was tried, and let go");
     let (stream, name) = greeted(&forward).await;
@@ -149,7 +146,7 @@ async fn what_is_sent_arrives_in_both_directions_and_so_does_the_end() {
 async fn what_was_sent_last_arrives_although_the_sender_is_gone() {
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    land.api.door("one", Door::Tcp(listener.local_addr().expect("an address")));
+    land.fake.door("one", Door::Tcp(listener.local_addr().expect("an address")));
     let forward = land.ways.to_pod("one", 8080).await.expect("a port");
     let mut stream = TcpStream::connect(forward.address()).await.expect("it listens");
     let sent = vec![7; 3 << 20];
@@ -165,21 +162,21 @@ async fn what_was_sent_last_arrives_although_the_sender_is_gone() {
 async fn a_pod_that_goes_takes_its_own_connections_and_no_other() {
     let land = Land::with([service("a"), pod("one", "a", true), pod("two", "a", true)]).await;
     let ((one, _one), (two, _two)) = (echo("one").await, echo("two").await);
-    land.api.door("one", Door::Tcp(one));
-    land.api.door("two", Door::Tcp(two));
+    land.fake.door("one", Door::Tcp(one));
+    land.fake.door("two", Door::Tcp(two));
     let mut forward = land.forward().await;
     let mut with_one = until_greeted_by(&forward, "one").await;
     let mut with_two = until_greeted_by(&forward, "two").await;
     assert!(echoes(&mut with_one).await && echoes(&mut with_two).await);
 
-    land.api.delete("Pod", "one");
+    land.fake.take("pods/one");
     let deadline = Instant::now() + PATIENCE;
     while !land.ways.pods(&[("app", "gateway")]).iter().all(|pod| pod.name() == "two") {
         assert!(Instant::now() < deadline, "the watch never tells");
         tokio::task::yield_now().await;
     }
     assert!(echoes(&mut with_one).await, "it is served until it is gone");
-    land.api.cut("one");
+    land.fake.cut("one");
     assert_eq!(trouble(&mut forward).await, Trouble::Went("one".to_owned()));
     assert!(!echoes(&mut with_one).await);
     assert!(echoes(&mut with_two).await);
@@ -192,10 +189,10 @@ async fn a_pod_that_goes_takes_its_own_connections_and_no_other() {
 async fn a_way_that_breaks_is_told_from_a_pod_that_went() {
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
     let (one, _endings) = echo("one").await;
-    land.api.door("one", Door::Tcp(one));
+    land.fake.door("one", Door::Tcp(one));
     let mut forward = land.forward().await;
     let mut stream = until_greeted_by(&forward, "one").await;
-    land.api.cut("one");
+    land.fake.cut("one");
     let told = trouble(&mut forward).await;
     assert!(matches!(&told, Trouble::Broke { pod, .. } if pod == "one"), "{told}");
     assert!(!echoes(&mut stream).await);
@@ -206,11 +203,11 @@ async fn a_way_that_breaks_is_told_from_a_pod_that_went() {
 async fn new_connections_follow_the_services_selector() {
     let land = Land::with([service("a"), pod("one", "a", true), pod("two", "b", true)]).await;
     let ((one, _one), (two, _two)) = (echo("one").await, echo("two").await);
-    land.api.door("one", Door::Tcp(one));
-    land.api.door("two", Door::Tcp(two));
+    land.fake.door("one", Door::Tcp(one));
+    land.fake.door("two", Door::Tcp(two));
     let forward = land.forward().await;
     let mut before = until_greeted_by(&forward, "one").await;
-    land.api.put(service("b"));
+    land.fake.place(service("b"));
     let mut after = until_greeted_by(&forward, "two").await;
     assert!(echoes(&mut before).await && echoes(&mut after).await, "a switch cuts nothing");
     assert_eq!(greeted(&forward).await.1, "two");
@@ -220,19 +217,19 @@ async fn new_connections_follow_the_services_selector() {
 async fn a_pod_that_cannot_be_reached_is_passed_over() {
     let land = Land::with([service("a"), pod("one", "a", true), pod("two", "a", true)]).await;
     let (two, _endings) = echo("two").await;
-    land.api.door("two", Door::Tcp(two));
+    land.fake.door("two", Door::Tcp(two));
     let forward = land.forward().await;
     for _ in 0..4 {
         assert_eq!(greeted(&forward).await.1, "two");
     }
-    assert!(land.api.ways().contains(&"one".to_owned()), "it was tried");
+    assert!(land.fake.ways().contains(&"one".to_owned()), "it was tried");
     assert!(forward.failure("look").is_none(), "nobody was kept waiting by it");
 }
 
 #[tokio::test]
 async fn what_the_node_says_on_the_channel_for_errors_is_told() {
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
-    land.api.door("one", Door::Closed("failed to connect to localhost:8080: connection refused"));
+    land.fake.door("one", Door::Closed("failed to connect to localhost:8080: connection refused"));
     let mut forward = land.forward().await;
     assert_eq!(greeted(&forward).await.1, "");
     let why = "failed to connect to localhost:8080: connection refused".to_owned();
@@ -246,14 +243,14 @@ async fn without_a_ready_pod_there_is_no_way_and_later_connections_are_cut() {
     let land = Land::with([service("a"), pod("one", "a", false)]).await;
     let found = land.refused().await;
     assert_eq!((found.code, found.causes[0].as_str()), ("E-KUBE-NO-POD", "no pod of `gateway` is ready"));
-    assert_eq!(land.api.ways(), Vec::<String>::new());
+    assert_eq!(land.fake.ways(), Vec::<String>::new());
 
     let (one, _endings) = echo("one").await;
-    land.api.door("one", Door::Tcp(one));
+    land.fake.door("one", Door::Tcp(one));
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
-    land.api.door("one", Door::Tcp(one));
+    land.fake.door("one", Door::Tcp(one));
     let mut forward = land.forward().await;
-    land.api.put(pod("one", "a", false));
+    land.fake.place(pod("one", "a", false));
     until_greeted_by(&forward, "").await;
     assert_eq!(trouble(&mut forward).await, Trouble::NoneReady("gateway".to_owned()));
 }
@@ -263,7 +260,7 @@ async fn a_shop_that_is_not_there_and_a_right_that_is_missing_are_told_apart() {
     let land = Land::with([]).await;
     assert_eq!(land.refused().await.code, "E-KUBE-NO-SHOP");
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
-    land.api.deny("portforward");
+    land.fake.deny("portforward");
     let found = land.refused().await;
     assert_eq!((found.code, found.exit.code()), ("E-KUBE-FORBIDDEN", 5));
     assert!(found.causes[0].contains("cannot get resource \"portforward\""), "{:?}", found.causes);
@@ -274,7 +271,7 @@ async fn a_shop_that_is_not_there_and_a_right_that_is_missing_are_told_apart() {
 async fn a_port_that_is_let_go_closes_and_cuts_what_it_carries() {
     let land = Land::with([service("a"), pod("one", "a", true)]).await;
     let (one, mut endings) = echo("one").await;
-    land.api.door("one", Door::Tcp(one));
+    land.fake.door("one", Door::Tcp(one));
     let forward = land.forward().await;
     endings.recv().await.expect("the way was tried");
     let mut stream = until_greeted_by(&forward, "one").await;

@@ -35,6 +35,8 @@ pub(super) enum Route {
     Object(String),
     /// The log of a pod.
     Log(String),
+    /// Ways to the ports of a pod.
+    Forward(String),
     /// The version of the server.
     Version,
     /// Nothing that is known.
@@ -56,6 +58,7 @@ pub(super) fn route(path: &str) -> Route {
         [] => Route::Kinds(root),
         [_] => Route::Collection(own),
         ["namespaces", _, "pods", pod, "log"] => Route::Log(pod.to_owned()),
+        ["namespaces", _, "pods", pod, "portforward"] => Route::Forward(pod.to_owned()),
         ["namespaces", _] | ["namespaces", _, _, _] => Route::Object(own),
         ["namespaces", _, _] => Route::Collection(own),
         [_, _] => Route::Object(own),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::route::{KINDS, Route, field, root, route};
-use super::{Asked, Kept, controllers, disown, merge};
+use super::{Asked, Kept, controllers, disown, doors, merge};
 
 type Shared = Arc<Mutex<Kept>>;
 
@@ -32,6 +32,11 @@ pub(super) fn start(kept: Shared) -> String {
 }
 
 async fn answer(State(kept): State<Shared>, request: Request) -> Response {
+    if let Route::Forward(pod) = route(request.uri().path()) {
+        let mut kept = kept.lock().expect("nobody panicked with it");
+        let path = request.uri().path();
+        return denied(&kept, path).unwrap_or_else(|| doors::forward(&mut kept, &pod, request));
+    }
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.expect("a body");
     let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -39,6 +44,9 @@ async fn answer(State(kept): State<Shared>, request: Request) -> Response {
     let mut kept = kept.lock().expect("nobody panicked with it");
     let asked = Asked { method: head.method.to_string(), path: path.clone(), query: query.clone(), body };
     kept.asked.push(asked.clone());
+    if let Some(denied) = denied(&kept, &path) {
+        return denied;
+    }
     match (route(&path), &head.method) {
         (Route::Version, _) => json!({"gitVersion": "v1.34.4"}).to_string().into_response(),
         (Route::Kinds(of), _) => kinds(&of),
@@ -50,6 +58,9 @@ async fn answer(State(kept): State<Shared>, request: Request) -> Response {
         (Route::Collection(path), &Method::POST) => create(&mut kept, &path, asked.body),
         (Route::Object(path), &Method::GET) => found(&kept, &path),
         (Route::Object(path), &Method::PUT) => replace(&mut kept, &path, asked.body),
+        (Route::Object(path), &Method::PATCH) if asked.body.is_array() => {
+            amend(&mut kept, &path, &asked.body)
+        }
         (Route::Object(path), &Method::PATCH) => {
             let manager = field(&query, "fieldManager").filter(|_| query.contains("force="));
             patch(&mut kept, &path, &asked.body, manager, query.contains("dryRun=All"))
@@ -59,7 +70,15 @@ async fn answer(State(kept): State<Shared>, request: Request) -> Response {
     }
 }
 
-fn no(code: u16, reason: &str, message: &str) -> Response {
+/// The refusal of what the account may not ask for.
+fn denied(kept: &Kept, path: &str) -> Option<Response> {
+    let word = path.split('/').find(|word| kept.denied.contains(word))?;
+    let message =
+        format!("pods is forbidden: User \"me\" cannot get resource \"{word}\" in the namespace \"shop\"");
+    Some(no(403, "Forbidden", &message))
+}
+
+pub(super) fn no(code: u16, reason: &str, message: &str) -> Response {
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
         "reason": reason, "message": message});
     (StatusCode::from_u16(code).expect("a status"), status.to_string()).into_response()
@@ -149,10 +168,12 @@ fn log(kept: &mut Kept, pod: &str, query: &str) -> Response {
         let text = if is("timestamps") { line } else { line.split_once(' ').map_or(line, |(_, text)| text) };
         Bytes::from(format!("{text}\n"))
     };
+    // Of all lines so many bytes are told, whatever they cut through.
+    let mut told: Vec<u8> = wanted.into_iter().flat_map(|line| shown(line)).collect();
+    let most = field(query, "limitBytes").and_then(|most| most.parse().ok()).unwrap_or(usize::MAX);
+    told.truncate(most);
     let (sender, receiver) = unbounded_channel();
-    for line in wanted {
-        sender.send(shown(line)).expect("the receiver is here");
-    }
+    sender.send(Bytes::from(told)).expect("the receiver is here");
     if is("follow") {
         kept.followers.push((pod.to_owned(), sender));
     }
@@ -208,6 +229,35 @@ fn patch(kept: &mut Kept, path: &str, change: &Value, manager: Option<String>, i
     found(kept, path)
 }
 
+/// A JSON patch of tests and removals: all of it, or nothing when a test does not hold.
+fn amend(kept: &mut Kept, path: &str, operations: &Value) -> Response {
+    let Some(mut object) = kept.objects.get(path).cloned() else {
+        return no(404, "NotFound", "it is not there");
+    };
+    for operation in operations.as_array().expect("operations") {
+        let pointer = operation["path"].as_str().expect("a path");
+        let is_held = object.pointer(pointer).is_some_and(|value| match operation["op"].as_str() {
+            Some("test") => *value == operation["value"],
+            _ => true,
+        });
+        if !is_held {
+            return no(422, "Invalid", &format!("{operation} does not hold"));
+        }
+        if operation["op"] == "remove" {
+            let (parent, name) = pointer.rsplit_once('/').expect("a parent");
+            match object.pointer_mut(parent) {
+                Some(Value::Object(fields)) => {
+                    drop(fields.remove(&name.replace("~1", "/").replace("~0", "~")));
+                }
+                Some(Value::Array(items)) => drop(items.remove(name.parse().expect("a number"))),
+                other => panic!("{parent} is {other:?}"),
+            }
+        }
+    }
+    kept.put(path, object);
+    found(kept, path)
+}
+
 fn delete(kept: &mut Kept, path: &str, options: &Value) -> Response {
     let Some(live) = kept.objects.get(path).cloned() else { return no(404, "NotFound", "it is not there") };
     let wanted = options.pointer("/preconditions/uid");
@@ -236,6 +286,9 @@ impl Kept {
         }
         let (uid, made) = match live {
             Some(live) => (metadata(live, "uid"), metadata(live, "creationTimestamp")),
+            None if object["metadata"]["uid"].is_string() => {
+                (metadata(&object, "uid"), "2026-11-30T10:00:00Z".into())
+            }
             None => (format!("uid-{}", self.version + 1).into(), "2026-11-30T10:00:00Z".into()),
         };
         object["metadata"]["uid"] = uid;
