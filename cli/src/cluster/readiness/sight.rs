@@ -48,8 +48,13 @@ fn is_leaving(pod: &Object) -> bool {
 /// What the owner was not allowed to make.
 pub(super) fn refusals(sight: &Sight<'_>) -> Option<Trouble> {
     let owner = sight.owner?;
-    let failure = condition(owner, "ReplicaFailure").filter(|failure| failure.is_true())?;
-    let message = failure.told();
+    let failure = condition(owner, "ReplicaFailure").filter(|failure| failure.is_true());
+    let message = match &failure {
+        Some(failure) => failure.told(),
+        // A Job and a StatefulSet say it in events only, which outlive what they tell of.
+        None if owner.kind() != "ReplicaSet" && new_pods(sight).is_empty() => not_created(sight, owner)?,
+        None => return None,
+    };
     let kind = match message {
         _ if message.contains("violates PodSecurity") => TroubleKind::PodSecurity,
         // Pods that are about to go still count against the quota: it may be free in a moment.
@@ -57,6 +62,14 @@ pub(super) fn refusals(sight: &Sight<'_>) -> Option<Trouble> {
         _ => return None,
     };
     Some(Trouble { kind, object: owner.key().to_string(), message: message.to_owned() })
+}
+
+/// What was said the last time that a pod of `owner` could not be made.
+fn not_created<'a>(sight: &Sight<'a>, owner: &Object) -> Option<&'a str> {
+    let events = sight.events.iter().filter_map(Event::of);
+    let failed =
+        events.filter(|event| Some(event.about()) == owner.uid() && event.reason() == "FailedCreate");
+    failed.max_by_key(|event| event.last_seen()).map(Event::message)
 }
 
 /// Whether a refusal speaks of a quota: used up, or one that demands what the pod does not say.

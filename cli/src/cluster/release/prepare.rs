@@ -36,9 +36,6 @@ pub async fn run(
 ) -> Result<(), ReleaseError> {
     let Some(job) = desired.job() else { return Ok(()) };
     let (api, namespace) = (&cluster.api, cluster.namespace());
-    if api.get(JOB, namespace, job.name()).await?.is_none() {
-        shared::apply_all(api, namespace, &desired.prepare, Consent::default(), talk).await?;
-    }
     let mut troubles: BTreeMap<Key, Troubles> = BTreeMap::new();
     let began = env.now();
     let mut said = String::new();
@@ -48,8 +45,15 @@ pub async fn run(
         }
         let live = api.get(JOB, namespace, job.name()).await?;
         let (status, found) = match &live {
+            // One that failed before, and whose pods are still ending.
+            Some(live) if live.at("/metadata/deletionTimestamp").is_some() => {
+                (Status::InProgress { why: "an older one of its name ends".to_owned() }, None)
+            }
             Some(live) => (status(live, None), trouble(live, mirror, &mut troubles, env)),
-            None => (Status::InProgress { why: "it is not there".to_owned() }, None),
+            None => {
+                shared::apply_all(api, namespace, &desired.prepare, Consent::default(), talk).await?;
+                (Status::InProgress { why: "it begins".to_owned() }, None)
+            }
         };
         // A Job that waits for the chart's own database says so, but not why that one does not come.
         let found = found.or_else(|| {
