@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::context::Context;
+use crate::config::Target;
+use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure, nearest};
 use crate::output::{Body, Format, Report, Table};
-use crate::walkthroughs::{Player, Step, StepResult, Story, WALKTHROUGHS};
+use crate::walkthroughs::{Place, Player, Step, StepResult, Story, WALKTHROUGHS};
 
 /// The words of `walkthrough`.
 #[derive(Debug, Subcommand)]
@@ -18,7 +19,7 @@ pub enum WalkthroughCommand {
     List,
     /// Tell a story at a person's pace, running every step
     Play(PlayArgs),
-    /// Run stories headless, as a test; all of them without a name
+    /// Run stories headless, as a test; without a name all that play where the environment's shop lives
     Check(CheckArgs),
 }
 
@@ -57,7 +58,8 @@ pub(super) fn run(command: WalkthroughCommand, context: &Context<'_>) -> anyhow:
         WalkthroughCommand::Check(args) => {
             let named: Result<Vec<&Story>, Failure> = args.stories.iter().map(|name| find(name)).collect();
             let named = named?;
-            check(if named.is_empty() { WALKTHROUGHS.iter().collect() } else { named }, context)
+            let here = || WALKTHROUGHS.iter().filter(|story| is_placed(story, context).is_ok_and(|is| is));
+            check(if named.is_empty() { here().collect() } else { named }, context)
         }
     }
 }
@@ -95,7 +97,7 @@ fn play(story: &Story, pace: f64, context: &Context<'_>) -> anyhow::Result<Repor
         }
         std::thread::sleep(Duration::from_millis(step.pause_ms).mul_f64(pace));
     };
-    let played = player(context)?.play(story, before, after)?;
+    let played = player(story, context)?.play(story, before, after)?;
     let data = serde_json::to_value(&played)?;
     let report = Report::new(data, Body::Nothing);
     Ok(if played.ok {
@@ -111,7 +113,7 @@ fn check(stories: Vec<&Story>, context: &Context<'_>) -> anyhow::Result<Report> 
     let mut all = Vec::new();
     for story in stories {
         let mut missed = Vec::new();
-        let played = player(context)?.play(
+        let played = player(story, context)?.play(
             story,
             |_, _, _| (),
             |_, result| {
@@ -137,12 +139,37 @@ fn check(stories: Vec<&Story>, context: &Context<'_>) -> anyhow::Result<Report> 
     })
 }
 
-/// A player on a data folder of its own, beside the shop's.
-fn player(context: &Context<'_>) -> anyhow::Result<Player> {
+/// Whether the environment's shop lives where `story` plays.
+fn is_placed(story: &Story, context: &Context<'_>) -> anyhow::Result<bool> {
+    let target = context.config()?.target();
+    Ok(match story.place {
+        Place::Here => target == Target::Embedded,
+        Place::Cluster => target == Target::Kubernetes,
+    })
+}
+
+/// A player on a data folder of its own, beside the shop's, or on the environment's cluster.
+fn player(story: &Story, context: &Context<'_>) -> anyhow::Result<Player> {
+    if !is_placed(story, context)? {
+        let (where_it_plays, hint) = match story.place {
+            Place::Here => ("on this machine", "leave -e out"),
+            Place::Cluster => ("on a cluster", "name an environment with `target = \"kubernetes\"` by -e"),
+        };
+        let message = format!("the story `{}` plays {where_it_plays}", story.name);
+        return Err(Failure::new(Exit::Usage, "E-STORY-PLACE", message).hint(hint).into());
+    }
+    if story.place == Place::Cluster && context.config()?.kubernetes(variable)?.protected {
+        let message =
+            format!("`{}` is protected, and this story takes away what it makes", context.environment);
+        return Err(Failure::new(Exit::Refused, "E-PROTECTED", message)
+            .hint("play it in an environment that nobody needs")
+            .into());
+    }
     let data_dir = context.data_dir(None)?;
     let run = context.env.uuid().to_string();
     let folder = data_dir.parent().map_or_else(|| PathBuf::from(".shopctl"), PathBuf::from);
-    Player::new(folder.join(format!("walkthrough-{run}")), &run)
+    let folder = folder.join(format!("walkthrough-{run}"));
+    Player::new(folder, &run, &context.environment, context.config_path.clone())
 }
 
 fn find(name: &str) -> Result<&'static Story, Failure> {

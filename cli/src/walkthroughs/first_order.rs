@@ -1,6 +1,6 @@
 //! From an empty folder to a confirmed order, and through a power cut.
 
-use super::{Act, Call, Expect, Keep, Step, Story};
+use super::{Act, Call, Expect, Keep, Place, Step, Story};
 
 const ORDER: &str = r#"{
   "cart_id": "$cart",
@@ -14,6 +14,7 @@ const ORDER: &str = r#"{
 pub(super) const STORY: Story = Story {
     name: "first-order",
     about: "up, browse, buy, watch the saga, pull the plug, come back",
+    place: Place::Here,
     steps: &[
         Step::new(
             "One command starts a whole shop in one process: five services, a gateway, the pages, and a sandbox \

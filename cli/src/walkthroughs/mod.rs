@@ -7,12 +7,13 @@
 //! # Adding one
 //! A file with a [`Story`] in it and a line in [`WALKTHROUGHS`]. `walkthrough list`, `play` and `check` follow.
 
+mod deploy;
 mod first_order;
 mod player;
 mod story;
 
 pub use player::{Played, Player, StepResult};
-pub use story::{Act, Call, Expect, Keep, Step, Story};
+pub use story::{Act, Call, Expect, Keep, Place, Step, Story};
 
 /// The list.
-pub const WALKTHROUGHS: &[Story] = &[first_order::STORY];
+pub const WALKTHROUGHS: &[Story] = &[first_order::STORY, deploy::STORY];

@@ -52,6 +52,8 @@ pub struct Played {
 #[derive(Debug)]
 pub struct Player {
     data_dir: PathBuf,
+    /// The `shop.toml` that was named, for whatever is run.
+    config: Option<PathBuf>,
     names: BTreeMap<String, String>,
     runtime: tokio::runtime::Runtime,
 }
@@ -65,18 +67,24 @@ struct Outcome {
 }
 
 impl Player {
-    /// A player whose shop lives in `data_dir`, which must not exist yet. `run` makes this run's keys differ
-    /// from another's.
+    /// A player whose shop lives in `data_dir`, which must not exist yet, or in `environment` of the file `config`. `run`
+    /// makes this run's keys differ from another's.
     ///
     /// # Errors
     /// When the system gives no runtime.
-    pub fn new(data_dir: PathBuf, run: &str) -> anyhow::Result<Self> {
+    pub fn new(
+        data_dir: PathBuf,
+        run: &str,
+        environment: &str,
+        config: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let names = BTreeMap::from([
             ("data".to_owned(), data_dir.display().to_string()),
             ("run".to_owned(), run.to_owned()),
+            ("env".to_owned(), environment.to_owned()),
         ]);
-        Ok(Self { data_dir, names, runtime })
+        Ok(Self { data_dir, config, names, runtime })
     }
 
     /// Runs the story until its end or the first step that misses. `before` is told each step before it runs,
@@ -139,9 +147,11 @@ impl Player {
     fn shopctl(&self, words: &str) -> anyhow::Result<Outcome> {
         let binary = std::env::current_exe().context("could not tell where shopctl is")?;
         let words: Vec<String> = words.split(' ').map(|word| self.filled(word)).collect();
+        let config = self.config.iter().flat_map(|path| ["--config".into(), path.clone().into_os_string()]);
         let output = Command::new(binary)
             .args(&words)
             .args(["--output", "json"])
+            .args(config)
             .stdin(Stdio::null())
             .output()
             .with_context(|| format!("could not run shopctl {}", words.join(" ")))?;
@@ -330,7 +340,7 @@ mod tests {
     use super::*;
 
     fn player() -> Player {
-        let mut player = Player::new(PathBuf::from("/nowhere/at/all"), "r1").unwrap();
+        let mut player = Player::new(PathBuf::from("/nowhere/at/all"), "r1", "lab", None).unwrap();
         player.names.insert("second".to_owned(), "B".to_owned());
         player.names.insert("second_token".to_owned(), "T".to_owned());
         player
@@ -369,7 +379,7 @@ mod tests {
     #[test]
     fn every_story_speaks_only_of_what_it_has_kept() {
         for story in WALKTHROUGHS {
-            let mut known = vec!["data".to_owned(), "run".to_owned()];
+            let mut known = vec!["data".to_owned(), "run".to_owned(), "env".to_owned()];
             for step in story.steps {
                 let mut texts = match step.run {
                     Act::Shopctl(words) => vec![words],

@@ -7,8 +7,19 @@ pub struct Story {
     pub name: &'static str,
     /// What it shows, in one line.
     pub about: &'static str,
+    /// Where it plays.
+    pub place: Place,
     /// Its steps.
     pub steps: &'static [Step],
+}
+
+/// Where a story plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine, with a shop of its own in `$data`.
+    Here,
+    /// On the cluster of the environment `$env`.
+    Cluster,
 }
 
 /// One step.
