@@ -145,7 +145,9 @@ impl Deploy<'_> {
         let members = members(&desired);
         set.widen(api, &members).await?;
 
-        let applied = self.apply_shared(&desired, &stored.value).await?;
+        let shared = self.shared(&desired, &stored.value).await?;
+        let (later, sooner): (Vec<_>, Vec<_>) = shared.into_iter().partition(runs_the_shop);
+        let applied = self.apply(&sooner).await?;
         self.record(&desired, &stored.value).await?;
         let mut mirror = Mirror::of(api, namespace, KINDS).await?;
         let cargo = self.cargo(&desired, &stored.value).await?;
@@ -156,6 +158,7 @@ impl Deploy<'_> {
             let (limit, stop) = (self.wish.ready, self.is_stopped);
             prepare::run(self.cluster, &desired, &mut mirror, self.env, limit, stop, self.talk).await?;
         }
+        deployed.applied += self.apply(&later).await?;
         deployed.services = self.release(&desired, stored, cargo, &mut mirror).await?;
         if deployed.is_good() {
             deployed.pruned = shared::prune(api, &mut set, &members, self.talk).await?;
@@ -220,7 +223,7 @@ impl Deploy<'_> {
     }
 
     /// Everybody's objects, and each Service as it selects now: that is for its release to change.
-    async fn apply_shared(&self, desired: &Desired, shop: &ShopState) -> Result<usize, ReleaseError> {
+    async fn shared(&self, desired: &Desired, shop: &ShopState) -> Result<Vec<Object>, ReleaseError> {
         let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
         // What is everybody's stays as it is when only some services are to be brought out.
         let is_whole = self.wish.only.is_empty() || shop.services.is_empty();
@@ -234,7 +237,13 @@ impl Deploy<'_> {
         }
         objects.extend(self.autoscalers(desired, shop).await?);
         sort(&mut objects);
-        let done = shared::apply_all(api, namespace, &objects, self.wish.consent, self.talk).await?;
+        Ok(objects)
+    }
+
+    /// Applies these, and answers how many were made or changed.
+    async fn apply(&self, objects: &[Object]) -> Result<usize, ReleaseError> {
+        let (api, namespace) = (&self.cluster.api, self.cluster.namespace());
+        let done = shared::apply_all(api, namespace, objects, self.wish.consent, self.talk).await?;
         Ok(done.iter().filter(|(_, did)| *did != Did::Nothing).count())
     }
 
@@ -451,6 +460,13 @@ impl Deploy<'_> {
             limits: Limits { ready_seconds: seconds, ..Limits::default() },
         })
     }
+}
+
+/// Whether `object` is a workload of the shop's own program beside the services: the sandbox's, or that of the metrics. What
+/// cannot bring its tables up to date must not reach these either.
+fn runs_the_shop(object: &Object) -> bool {
+    matches!(object.kind(), "Deployment" | "StatefulSet")
+        && object.label("app.kubernetes.io/component").is_some_and(|component| component != "database")
 }
 
 /// The gates of `service`, as a release asks them.
