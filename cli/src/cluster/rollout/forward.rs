@@ -222,7 +222,7 @@ mod tests {
                 scene.answer(None);
                 scene.step();
             }
-            let waits = "nobody can tell whether it is well: gate latency: p99_ms could not be had (2 times in a row)";
+            let waits = "nobody can tell whether it is well: gate latency: p99_ms could not be had: nobody came (2 times in a row)";
             assert_eq!(scene.later(1000), format!("bake: ({waits})"));
             assert!(scene.state.waits_for_a_person());
             scene

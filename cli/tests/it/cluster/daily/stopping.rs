@@ -124,8 +124,7 @@ fn a_down_that_was_killed_is_gone_on_with() {
     killed.kill().expect("it runs");
     killed.wait().expect("it ends");
     fake.hold("order", false);
-    assert_eq!(code(&fake.expect(7, "down --yes")), "E-LOCKED", "its lock ends by itself after a minute");
-    fake.expect(0, "lock steal --confirm lab");
+    // Its lock was that of a process of this machine, which is gone.
     fake.expect(0, "down --yes");
     assert_eq!(fake.names(), KEPT);
 }
