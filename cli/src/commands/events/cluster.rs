@@ -6,6 +6,7 @@ use std::time::Duration;
 use platform::vocabulary::Timestamp;
 use platform::vocabulary::clock::since;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::EventsArgs;
 use crate::cluster::happenings::{Happening, happenings};
@@ -69,6 +70,8 @@ fn kind(one: &Happening) -> &'static str {
 /// Shows what there is, and then each that is new or was seen again.
 async fn watch(args: &EventsArgs, mut mirror: Mirror, context: &Context<'_>) -> anyhow::Result<Exit> {
     let printer = context.printer;
+    // Listened to from here on: one that comes between two looks counts too.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut shown: Vec<Happening> = Vec::new();
     loop {
         let found = mirror.look(|objects| happenings(objects.values(), args.service.as_deref()));
@@ -82,7 +85,7 @@ async fn watch(args: &EventsArgs, mut mirror: Mirror, context: &Context<'_>) -> 
         shown = found;
         tokio::select! {
             () = mirror.changed(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::vocabulary::Timestamp;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::LogsArgs;
 use super::entry::{parse, service_of, show, time_of};
@@ -102,10 +103,12 @@ async fn follow(
     wanted: &Wanted<'_>,
     printer: &Printer,
 ) -> anyhow::Result<Exit> {
+    // Listened to from here on: one that comes between two looks counts too.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
         }
         if was_replaced(&mut reader, path) {
             reader = open(path)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use platform::vocabulary::Timestamp;
 use platform::vocabulary::clock::since;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, StatusArgs};
 use crate::cluster::chart::Chart;
@@ -170,6 +171,8 @@ async fn watch(cluster: &Cluster, context: &Context<'_>) -> anyhow::Result<Exit>
     let mut mirror = mirror.map_err(|error| cluster.refused(error, "look at the shop"))?;
     let mut progress = Progress::new(printer);
     let mut last = String::new();
+    // Listened to from here on: one that comes between two looks counts too.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         let objects = mirror.look(Clone::clone);
         let (seen, line) = match look(cluster, objects).await {
@@ -209,7 +212,7 @@ async fn watch(cluster: &Cluster, context: &Context<'_>) -> anyhow::Result<Exit>
                 mirror.changed(LOOK_EVERY * 5).await;
                 tokio::time::sleep(LOOK_EVERY / 4).await;
             } => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
         }
     }
 }

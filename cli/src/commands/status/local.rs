@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use platform::vocabulary::clock::since;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, StatusArgs};
 use crate::commands::duration::told;
@@ -168,6 +169,8 @@ async fn watch(data_dir: &Path, context: &Context<'_>) -> anyhow::Result<Exit> {
     let printer = context.printer;
     let mut progress = Progress::new(printer);
     let mut last = String::new();
+    // Listened to from here on: one that comes between two looks counts too.
+    let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         let (line, data) = match look(data_dir).await {
             Ok(seen) => (line(&seen), report(&seen, data_dir, context).data),
@@ -189,7 +192,7 @@ async fn watch(data_dir: &Path, context: &Context<'_>) -> anyhow::Result<Exit> {
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            _ = interrupted.recv() => return Ok(Exit::Interrupted),
         }
     }
 }
