@@ -81,6 +81,10 @@ pub(in crate::cluster) fn is_quota(message: &str) -> bool {
 pub(super) fn unstartable(pod: &Object) -> Option<Trouble> {
     containers(pod).find_map(|container| {
         let reason = container.waits_for()?;
+        // A node that has not heard of the ConfigMap yet tries again.
+        if container.waits_with().contains("failed to sync") {
+            return None;
+        }
         let kind = match reason {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
                 TroubleKind::ImagePull

@@ -340,6 +340,15 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_has_not_heard_of_a_configuration_yet_tries_again() {
+        let mut status = waits("CreateContainerConfigError", 0);
+        status["containerStatuses"][0]["state"]["waiting"]["message"] =
+            "failed to sync configmap cache: timed out waiting for the condition".into();
+        let mut watched = Watched::new(1, vec![new_pod(&status)]);
+        assert_eq!((watched.kind_at(0), watched.kind_at(1)), (None, None));
+    }
+
+    #[test]
     fn the_same_moment_seen_twice_is_one_look_and_a_recovery_is_forgotten() {
         let mut watched = Watched::new(1, vec![new_pod(&waits("ErrImagePull", 0))]);
         assert_eq!(watched.at(0), None);
