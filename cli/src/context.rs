@@ -48,6 +48,15 @@ impl Context<'_> {
         Ok(self.config()?.data_dir(flag.map(Path::to_owned), variable)?)
     }
 
+    /// Ctrl-C, listened to from here on: one that comes between two looks counts too. Needs a runtime.
+    ///
+    /// # Errors
+    /// When the system lets nobody listen.
+    pub fn interrupts(&self) -> anyhow::Result<tokio::signal::unix::Signal> {
+        let interrupt = tokio::signal::unix::SignalKind::interrupt();
+        tokio::signal::unix::signal(interrupt).context("could not listen to Ctrl-C")
+    }
+
     /// A runtime for commands that wait: one thread, which is this one.
     ///
     /// # Errors

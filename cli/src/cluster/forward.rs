@@ -113,6 +113,12 @@ pub fn named_port(pod: &Object, name: &str) -> Option<u16> {
     choice::named_port(pod, name)
 }
 
+/// The port that a pod tells its figures at: one of its own where customers reach the other.
+#[must_use]
+pub fn metrics_port(pod: &Object) -> Option<u16> {
+    named_port(pod, "metrics").or_else(|| named_port(pod, "http"))
+}
+
 /// A port of this machine. It closes, and cuts what it carries, when this is dropped.
 pub struct Forward {
     address: SocketAddr,

@@ -38,19 +38,24 @@ pub(super) struct Live {
 pub(super) fn known(services: &[String]) -> Result<(), Failure> {
     let known = rendering::services(Chart::embedded())?;
     for (at, service) in services.iter().enumerate() {
-        if !known.contains(service) {
-            let near = nearest(service, known.iter().map(String::as_str));
-            let failure = Failure::new(Exit::Usage, "E-SERVICE", format!("there is no service `{service}`"));
-            return Err(failure.hint(match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("services: {}", known.join(", ")),
-            }));
-        }
+        one_of(&known, service, Exit::Usage, "there is no service")?;
         if services[..at].contains(service) {
             return Err(Failure::new(Exit::Usage, "E-SERVICE", format!("`{service}` is named twice")));
         }
     }
     Ok(())
+}
+
+/// Goes on when `service` is one of `known`; else ends with `exit` and says `what`.
+pub(super) fn one_of(known: &[String], service: &str, exit: Exit, what: &str) -> Result<(), Failure> {
+    if known.iter().any(|one| one == service) {
+        return Ok(());
+    }
+    let near = nearest(service, known.iter().map(String::as_str));
+    Err(Failure::new(exit, "E-SERVICE", format!("{what} `{service}`")).hint(match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("services: {}", known.join(", ")),
+    }))
 }
 
 /// The live slots of `services`, none of which is in the middle of a release.

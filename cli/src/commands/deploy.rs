@@ -4,15 +4,16 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::changing::one_of;
 use super::duration::Span;
-use super::errand::{Errand, report};
+use super::errand::{Errand, connect, report};
 use super::lock::myself;
 use crate::cluster::apply::Consent as Taking;
 use crate::cluster::chart::Chart;
 use crate::cluster::connect::Cluster;
 use crate::config::{KubernetesSettings, Strategy};
 use crate::context::{Context, variable};
-use crate::failure::{Exit, Failure, nearest};
+use crate::failure::Exit;
 use crate::output::Report;
 use crate::targets::kubernetes::deploy::{Deployed, Wish};
 use crate::targets::kubernetes::{self, Consent, Danger, rendering};
@@ -88,14 +89,13 @@ async fn deploy(
     context: &Context<'_>,
 ) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let cluster = kubernetes::connect(settings, &context.env).await?;
-    context.printer.say(&cluster.banner());
+    let cluster = connect(settings, context).await?;
     let known = rendering::services(Chart::embedded())?;
     for service in &args.services {
-        check(service, &known, Exit::Usage, "there is no service")?;
+        one_of(&known, service, Exit::Usage, "there is no service")?;
     }
     for service in settings.gates.services.keys() {
-        check(service, &known, Exit::Config, "shop.toml has gates for a service that is not there:")?;
+        one_of(&known, service, Exit::Config, "shop.toml has gates for a service that is not there:")?;
     }
     args.consent.to(
         &format!("deploying to {}", settings.environment),
@@ -137,13 +137,4 @@ pub(super) async fn bring_out(
         wish: &wish,
     };
     errand.under_lock(cluster, settings, context, async |deploy, desired| deploy.run(desired).await).await
-}
-
-fn check(service: &str, known: &[String], exit: Exit, what: &str) -> Result<(), Failure> {
-    if known.iter().any(|one| one == service) {
-        return Ok(());
-    }
-    let near = nearest(service, known.iter().map(String::as_str));
-    Err(Failure::new(exit, "E-SERVICE", format!("{what} `{service}`"))
-        .hint(near.map_or_else(|| known.join(", "), |near| format!("did you mean `{near}`?"))))
 }

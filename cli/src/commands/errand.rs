@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Format, Report};
 use crate::targets::kubernetes::deploy::{Deploy, Deployed, Wish, told};
-use crate::targets::kubernetes::rendering;
+use crate::targets::kubernetes::{self, rendering};
 
 /// A change of a shop on a cluster.
 pub(super) struct Errand<'a> {
@@ -93,6 +93,13 @@ impl Held<'_> {
         }
         outcome
     }
+}
+
+/// Connects to the cluster of `settings`, and says which one it is that is about to be changed.
+pub(super) async fn connect(settings: &KubernetesSettings, context: &Context<'_>) -> anyhow::Result<Cluster> {
+    let cluster = kubernetes::connect(settings, &context.env).await?;
+    context.printer.say(&cluster.banner());
+    Ok(cluster)
 }
 
 /// Notes the first signal, ends the process at the second.

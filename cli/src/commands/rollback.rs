@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::duration::Span;
-use super::errand::{Errand, report};
+use super::errand::{Errand, connect, report};
 use super::lock::myself;
 use crate::config::{KubernetesSettings, Strategy};
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::Report;
 use crate::targets::kubernetes::deploy::Wish;
-use crate::targets::kubernetes::{self, Consent, Danger};
+use crate::targets::kubernetes::{Consent, Danger};
 
 /// The words of `rollback`.
 #[derive(Debug, Args)]
@@ -44,8 +44,7 @@ async fn roll_back(
     context: &Context<'_>,
 ) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let cluster = kubernetes::connect(settings, &context.env).await?;
-    context.printer.say(&cluster.banner());
+    let cluster = connect(settings, context).await?;
     let what = format!("rolling {} back in {}", args.service, settings.environment);
     args.consent.to(&what, Danger::Moderate, settings, context.printer)?;
     let strategy = Wish::usual_strategy(args.strategy.unwrap_or(settings.strategy));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::changing::{Live, awaited, known, live, until_well};
 use super::duration::Span;
-use super::errand::{Held, say};
+use super::errand::{Held, connect, say};
 use crate::cluster::connect::Cluster;
 use crate::cluster::release::Event;
 use crate::cluster::workload::{self, AUTOSCALER, DEPLOYMENT};
@@ -16,7 +16,7 @@ use crate::config::Target;
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::Report;
-use crate::targets::kubernetes::{self, Consent, Danger};
+use crate::targets::kubernetes::{Consent, Danger};
 
 /// More pods of one service than this are a slip of the finger.
 const PODS_MAX: u32 = 500;
@@ -82,8 +82,7 @@ pub(super) fn run(args: &ScaleArgs, context: &Context<'_>) -> anyhow::Result<Rep
     known(&services)?;
     context.runtime()?.block_on(async {
         let began = Instant::now();
-        let cluster = kubernetes::connect(&settings, &context.env).await?;
-        context.printer.say(&cluster.banner());
+        let cluster = connect(&settings, context).await?;
         let what = format!("scaling {} in {}", services.join(", "), settings.environment);
         args.consent.to(&what, Danger::Moderate, &settings, context.printer)?;
         let run = context.printer.run().to_owned();

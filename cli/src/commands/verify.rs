@@ -8,7 +8,6 @@ use platform::verify::{
 };
 use platform::vocabulary::Env;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::duration::Span;
 use crate::config::{self, Engine, Overrides, Settings, Target};
@@ -160,7 +159,7 @@ impl Subject {
 
 /// Looks until interrupted, also in the middle of a look: nothing is left behind by one.
 async fn watch(args: &VerifyArgs, subject: &Subject, context: &Context<'_>) -> anyhow::Result<Exit> {
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut interrupted = context.interrupts()?;
     loop {
         let round = async {
             let evidence = subject.evidence(&args.journal).await?;

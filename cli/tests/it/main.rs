@@ -1,6 +1,7 @@
 //! What a person or a script meets: the built binary, driven from outside.
 
 mod architecture;
+mod buying;
 mod chart;
 mod claims;
 mod cluster;

@@ -1,12 +1,13 @@
 //! The operator's commands, against a shop that runs: as its owner from the data folder, and as staff by a token.
 
-use platform::client::{Operator, ShopClient, order::PlaceOrder, user::Login};
+use platform::client::{Operator, ShopClient, user::Login};
 use platform::storage::{Batch, Db, EngineConfig};
-use platform::vocabulary::{Env, OrderId};
+use platform::vocabulary::Env;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::buying::place;
 use crate::running::Running;
 use crate::shopctl::{Project, Ran, steady};
 
@@ -46,22 +47,6 @@ fn stop(shop: Running) {
 fn ok(ran: Ran) -> Ran {
     assert_eq!(ran.code, 0, "{}", ran.picture());
     ran
-}
-
-/// Places an order and hands back its id, whatever became of it.
-async fn place(shop: &Running, key: &str) -> OrderId {
-    let client = ShopClient::new(&shop.url());
-    let nobody = client.anonymous();
-    let query = serde_json::from_value(json!({"in_stock": "true"})).expect("a query");
-    let product = client.products.list(&nobody, &query).await.expect("products").items.remove(0);
-    let cart = client.orders.create_cart(&nobody).await.expect("a cart");
-    client.orders.set_line(&nobody, cart.id, &product.variants[0].sku, 1).await.expect("a line");
-    let order: PlaceOrder = serde_json::from_value(json!({
-        "cart_id": cart.id, "email": "ada@example.com", "payment_method": "pm_card_visa",
-        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
-    }))
-    .expect("an order");
-    client.orders.place(&nobody, &order, key, true).await.expect("placed").order.id
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -136,7 +121,7 @@ fn a_waiting_saga_is_shown_tried_again_and_given_up() {
     let runtime = runtime();
     ok(project.run("breaker open stripe-authorize --reason drill --apply"));
     let order = runtime.block_on(async {
-        let order = place(&shop, "one").await;
+        let order = place(&shop.url(), "one", true).await.order_id;
         until("the payment waits", async || {
             let saga = project.run(&format!("saga show {order} -o json")).json();
             saga["data"][0]["step"] == "authorize" && saga["data"][0]["attempt"].as_i64() > Some(0)

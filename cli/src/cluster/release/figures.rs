@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::cluster::api::Api;
+use crate::cluster::forward::metrics_port;
 use crate::cluster::object::Object;
 use crate::cluster::rollout::{Gate, Place, Reading, Readings, Slot, State};
 
 /// How long a round counts requests.
 const COUNTED: Duration = Duration::from_secs(5);
-/// The names of the port that pods tell their figures at: of its own where customers reach the other.
-const PORTS: &[&str] = &["metrics", "http"];
 
 /// The counts of one pod or of many: requests, those that failed, and how long they took.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,19 +64,14 @@ async fn counts(api: &Api, namespace: &str, service: &str, slot: Slot) -> Result
     let mut all = Counts::default();
     for pod in pods.iter().filter(|pod| pod.at("/metadata/deletionTimestamp").is_none()) {
         let name = pod.name();
-        let port = port(pod).ok_or_else(|| format!("the pod {name} names no port for its figures"))?;
+        // By number: the API server knows pods' ports by no other name.
+        let port =
+            metrics_port(pod).ok_or_else(|| format!("the pod {name} names no port for its figures"))?;
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/metrics");
         let text = api.read(&path).await.map_err(|error| format!("the pod {name} was asked: {error}"))?;
         all.add(&parse(&text));
     }
     Ok(all)
-}
-
-/// The port that a pod tells its figures at, by number: the API server knows pods' ports by no other name.
-fn port(pod: &Object) -> Option<u64> {
-    let containers = pod.at("/spec/containers")?.as_array()?;
-    let ports: Vec<&Value> = containers.iter().filter_map(|one| one["ports"].as_array()).flatten().collect();
-    PORTS.iter().find_map(|name| ports.iter().find(|port| port["name"] == *name)?["containerPort"].as_u64())
 }
 
 /// Reads what a service tells at `/metrics`.
@@ -179,16 +171,16 @@ mod tests {
 
     #[test]
     fn figures_are_asked_for_where_customers_do_not_come() {
-        let pod = |ports: Value| {
+        let pod = |ports: serde_json::Value| {
             let spec = serde_json::json!({"containers": [{"name": "shopd", "ports": ports}]});
             Object::new(serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
                 .unwrap()
         };
         let http = serde_json::json!({"name": "http", "containerPort": 8080});
         let metrics = serde_json::json!({"name": "metrics", "containerPort": 9100});
-        assert_eq!(port(&pod(serde_json::json!([http, metrics]))), Some(9100));
-        assert_eq!(port(&pod(serde_json::json!([http]))), Some(8080));
-        assert_eq!(port(&pod(serde_json::json!([]))), None);
+        assert_eq!(metrics_port(&pod(serde_json::json!([http, metrics]))), Some(9100));
+        assert_eq!(metrics_port(&pod(serde_json::json!([http]))), Some(8080));
+        assert_eq!(metrics_port(&pod(serde_json::json!([]))), None);
     }
 
     #[test]

@@ -14,12 +14,12 @@ use crate::cluster::release::{command, record};
 use crate::cluster::removal::{Removal, RemovalError, is_claim_of_shop};
 use crate::cluster::{revision, state};
 use crate::commands::duration::{Span, told};
-use crate::commands::errand::Held;
+use crate::commands::errand::{Held, connect};
 use crate::config::KubernetesSettings;
 use crate::context::{Context, variable};
 use crate::failure::{Exit, Failure};
 use crate::output::{Body, Format, Report};
-use crate::targets::kubernetes::{self, Danger};
+use crate::targets::kubernetes::Danger;
 
 /// How long it may take, unless somebody says otherwise: pods drain for a minute, one wave after the other.
 const TIMEOUT: Span = Span::seconds(300);
@@ -45,8 +45,7 @@ async fn down(
     context: &Context<'_>,
 ) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let cluster = kubernetes::connect(settings, &context.env).await?;
-    context.printer.say(&cluster.banner());
+    let cluster = connect(settings, context).await?;
     let namespace = cluster.api.get(("v1", "Namespace"), "", cluster.namespace()).await;
     if namespace.map_err(|error| cluster.refused(error, "look at the namespace"))?.is_none() {
         let gone = Gone { removed: 0, revisions: 0, kept: Vec::new() };

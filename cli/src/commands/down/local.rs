@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::DownArgs;
@@ -11,6 +10,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{Progress, Report};
 use crate::targets::local::lock::{self, Standing};
+use crate::targets::local::signals::ask_to_end;
 
 /// How long it may take, unless somebody says otherwise.
 const TIMEOUT: Span = Span::seconds(30);
@@ -32,7 +32,13 @@ pub(super) fn run(args: &DownArgs, context: &Context<'_>) -> anyhow::Result<Repo
     };
     let mut progress = Progress::new(context.printer);
     progress.step(&format!("stopping process {}", holder.pid), 0, 0);
-    stop(holder.pid)?;
+    let pid = holder.pid;
+    ask_to_end(pid).map_err(|error| {
+        Failure::new(Exit::Auth, "E-DOWN", format!("could not stop process {pid}"))
+            .object(pid)
+            .hint("it belongs to somebody else; ask them, or use their account")
+            .because(error)
+    })?;
     let began = Instant::now();
     while matches!(lock::standing(&data_dir)?, Standing::Held(_)) {
         if began.elapsed() >= timeout.duration() {
@@ -53,17 +59,4 @@ pub(super) fn run(args: &DownArgs, context: &Context<'_>) -> anyhow::Result<Repo
     });
     Ok(Report::new(data, Default::default())
         .last_line(format!("stopped; the data is kept in {}, `shopctl up` continues", data_dir.display())))
-}
-
-/// The polite signal. A process that went away meanwhile is what was wanted.
-fn stop(pid: u32) -> Result<(), Failure> {
-    let target = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let Some(target) = target else { return Ok(()) };
-    match kill_process(target, Signal::TERM) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Failure::new(Exit::Auth, "E-DOWN", format!("could not stop process {pid}"))
-            .object(pid)
-            .hint("it belongs to somebody else; ask them, or use their account")
-            .because(std::io::Error::from(error))),
-    }
 }

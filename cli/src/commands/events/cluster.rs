@@ -6,7 +6,6 @@ use std::time::Duration;
 use platform::vocabulary::Timestamp;
 use platform::vocabulary::clock::since;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::EventsArgs;
 use crate::cluster::happenings::{Happening, happenings};
@@ -70,8 +69,7 @@ fn kind(one: &Happening) -> &'static str {
 /// Shows what there is, and then each that is new or was seen again.
 async fn watch(args: &EventsArgs, mut mirror: Mirror, context: &Context<'_>) -> anyhow::Result<Exit> {
     let printer = context.printer;
-    // Listened to from here on: one that comes between two looks counts too.
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut interrupted = context.interrupts()?;
     let mut shown: Vec<Happening> = Vec::new();
     loop {
         let found = mirror.look(|objects| happenings(objects.values(), args.service.as_deref()));

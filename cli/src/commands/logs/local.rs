@@ -10,13 +10,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use platform::vocabulary::Timestamp;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::LogsArgs;
 use super::entry::{parse, service_of, show, time_of};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
-use crate::output::Printer;
 use crate::targets::local::lock::{self, Standing};
 
 /// How often `-f` looks for more.
@@ -38,7 +36,7 @@ pub(super) fn run(args: &LogsArgs, since: Option<Timestamp>, context: &Context<'
     let found = read(&mut reader, &wanted, args.lines)?;
     show(&found, context.printer, !args.follow)?;
     if args.follow {
-        context.runtime()?.block_on(follow(reader, &path, &wanted, context.printer))
+        context.runtime()?.block_on(follow(reader, &path, &wanted, context))
     } else {
         Ok(Exit::Ok)
     }
@@ -101,10 +99,9 @@ async fn follow(
     mut reader: BufReader<File>,
     path: &Path,
     wanted: &Wanted<'_>,
-    printer: &Printer,
+    context: &Context<'_>,
 ) -> anyhow::Result<Exit> {
-    // Listened to from here on: one that comes between two looks counts too.
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut interrupted = context.interrupts()?;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -113,7 +110,7 @@ async fn follow(
         if was_replaced(&mut reader, path) {
             reader = open(path)?;
         }
-        show(&read(&mut reader, wanted, None)?, printer, false)?;
+        show(&read(&mut reader, wanted, None)?, context.printer, false)?;
     }
 }
 

@@ -9,18 +9,17 @@ use crate::cluster::release::Event;
 use crate::cluster::workload;
 use crate::commands::changing::{awaited, known, live, until_well};
 use crate::commands::duration::Span;
-use crate::commands::errand::{Held, say};
+use crate::commands::errand::{Held, connect, say};
 use crate::context::{Context, variable};
 use crate::output::Report;
-use crate::targets::kubernetes::{self, Danger};
+use crate::targets::kubernetes::Danger;
 
 pub(super) fn run(args: &RestartArgs, context: &Context<'_>) -> anyhow::Result<Report> {
     let settings = context.config()?.kubernetes(variable)?;
     known(&args.services)?;
     context.runtime()?.block_on(async {
         let began = Instant::now();
-        let cluster = kubernetes::connect(&settings, &context.env).await?;
-        context.printer.say(&cluster.banner());
+        let cluster = connect(&settings, context).await?;
         let what = format!("restarting {} in {}", args.services.join(", "), settings.environment);
         args.consent.to(&what, Danger::Moderate, &settings, context.printer)?;
         let run = context.printer.run().to_owned();

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{RestartArgs, TIMEOUT_HERE};
@@ -11,6 +10,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, nearest};
 use crate::output::{Progress, Report};
 use crate::targets::local::lock;
+use crate::targets::local::signals::ask_to_end;
 use crate::targets::pieces::facts::{Facts, ProcessFacts, State};
 
 /// How often to look how the processes are.
@@ -87,7 +87,7 @@ fn restart(name: &str, data_dir: &Path, supervisor: u32, at_most: Duration) -> R
     };
     let before = look().and_then(|process| process.pid);
     if let Some(pid) = before {
-        ask_to_end(pid, name)?;
+        end(pid, name)?;
     }
     loop {
         if lock::running(data_dir).map_or(true, |holder| holder.pid != supervisor) {
@@ -114,17 +114,14 @@ fn restart(name: &str, data_dir: &Path, supervisor: u32, at_most: Duration) -> R
     }
 }
 
-/// The polite signal. A process that went away meanwhile is what was wanted.
-fn ask_to_end(pid: u32, name: &str) -> Result<(), Failure> {
-    let target = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let Some(target) = target else { return Ok(()) };
-    match kill_process(target, Signal::TERM) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Failure::new(Exit::Auth, "E-RESTART", format!("could not ask {name} to end"))
+/// Asks the process of `name` to end.
+fn end(pid: u32, name: &str) -> Result<(), Failure> {
+    ask_to_end(pid).map_err(|error| {
+        Failure::new(Exit::Auth, "E-RESTART", format!("could not ask {name} to end"))
             .object(pid)
             .hint("it belongs to somebody else; ask them, or use their account")
-            .because(std::io::Error::from(error))),
-    }
+            .because(error)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use platform::vocabulary::Timestamp;
 use platform::vocabulary::clock::since;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, StatusArgs};
 use crate::cluster::chart::Chart;
@@ -171,8 +170,7 @@ async fn watch(cluster: &Cluster, context: &Context<'_>) -> anyhow::Result<Exit>
     let mut mirror = mirror.map_err(|error| cluster.refused(error, "look at the shop"))?;
     let mut progress = Progress::new(printer);
     let mut last = String::new();
-    // Listened to from here on: one that comes between two looks counts too.
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut interrupted = context.interrupts()?;
     loop {
         let objects = mirror.look(Clone::clone);
         let (seen, line) = match look(cluster, objects).await {

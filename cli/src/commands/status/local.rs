@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use platform::vocabulary::clock::since;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{LOOK_EVERY, StatusArgs};
 use crate::commands::duration::told;
@@ -169,8 +168,7 @@ async fn watch(data_dir: &Path, context: &Context<'_>) -> anyhow::Result<Exit> {
     let printer = context.printer;
     let mut progress = Progress::new(printer);
     let mut last = String::new();
-    // Listened to from here on: one that comes between two looks counts too.
-    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut interrupted = context.interrupts()?;
     loop {
         let (line, data) = match look(data_dir).await {
             Ok(seen) => (line(&seen), report(&seen, data_dir, context).data),

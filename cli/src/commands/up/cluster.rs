@@ -11,6 +11,7 @@ use crate::cluster::object::Object;
 use crate::commands::changing::{awaited, until_well};
 use crate::commands::deploy::{DeployArgs, bring_out};
 use crate::commands::duration::Span;
+use crate::commands::errand::connect;
 use crate::commands::{errand, image, status};
 use crate::config::KubernetesSettings;
 use crate::context::{Context, variable};
@@ -20,7 +21,7 @@ use crate::image::reference::Reference;
 use crate::image::registry::Line;
 use crate::image::stored::Stored;
 use crate::output::{Progress, Report};
-use crate::targets::kubernetes::{self, Danger, rendering};
+use crate::targets::kubernetes::{Danger, rendering};
 
 /// How long it may take, unless somebody says otherwise.
 const TIMEOUT: Span = Span::seconds(600);
@@ -38,8 +39,7 @@ pub(super) fn run(args: &UpArgs, context: &Context<'_>) -> anyhow::Result<Exit> 
 
 async fn up(args: &UpArgs, settings: &KubernetesSettings, context: &Context<'_>) -> anyhow::Result<Report> {
     let began = Instant::now();
-    let cluster = kubernetes::connect(settings, &context.env).await?;
-    context.printer.say(&cluster.banner());
+    let cluster = connect(settings, context).await?;
     let what = format!("bringing the shop onto {}", settings.environment);
     args.consent.to(&what, Danger::Moderate, settings, context.printer)?;
     let image = image_for(args, settings, context).await?;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::reach::{Kept, Reach};
 use super::told::Told;
 use crate::cluster::api::{Api, ApiError};
-use crate::cluster::forward::{Forward, named_port};
+use crate::cluster::forward::{Forward, metrics_port};
 use crate::cluster::object::Object;
 use crate::config::DatabaseUrl;
 use crate::failure::{Exit, Failure};
@@ -247,7 +247,7 @@ async fn last_lines(
 async fn metrics(reach: &Reach, beside: &mut Beside) {
     let labels = [("app.kubernetes.io/part-of", "shop"), ("app.kubernetes.io/component", "service")];
     let doors = |pod: &Object| {
-        let port = named_port(pod, "metrics").or_else(|| named_port(pod, "http"))?;
+        let port = metrics_port(pod)?;
         Some((pod.name().to_owned(), port))
     };
     let pods: Vec<(String, u16)> = reach.ways.ready_pods(&labels).iter().filter_map(doors).collect();

@@ -12,5 +12,5 @@ pub mod lock;
 pub mod pages;
 pub mod port;
 pub mod serve;
-pub(in crate::targets) mod signals;
+pub mod signals;
 pub mod welcome;

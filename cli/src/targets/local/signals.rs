@@ -1,8 +1,21 @@
 //! What the system asks of a process that serves: to stop, or to stop at once.
 
+use rustix::process::{Pid, Signal as Kill, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Exit;
+
+/// Asks the process `pid` to end. One that went away meanwhile is what was wanted.
+///
+/// # Errors
+/// When it belongs to somebody else.
+pub fn ask_to_end(pid: u32) -> std::io::Result<()> {
+    let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+    match kill_process(target, Kill::TERM) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// A wish to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,10 @@
 //! The cluster's own parts are broken where it is the lab (`SHOPCTL_TEST_LAB` names `scripts/lab`); elsewhere these tests are
 //! skipped, and say so.
 
-use std::process::Child;
-
 use serde_json::Value;
 
 use super::real::outcome;
-use super::world::{World, lab, told};
+use super::world::{World, lab};
 
 /// Gates that a release of `order` is held to.
 const GATES: &str = "[bake]\nrounds = 2\ninterval_s = 1\n[services.order]\ngates = [\"speed\"]\n\
@@ -28,13 +26,6 @@ fn on_the_lab(name: &str, more: &str) -> Option<World> {
         return None;
     }
     World::on_a_cluster_with(name, more)
-}
-
-/// Begins `line`, and answers it once it says something with `words` in it.
-fn begun(world: &World, line: &str, words: &str) -> Child {
-    let mut child = world.spawn(line);
-    told(&mut child, words);
-    child
 }
 
 #[test]
@@ -136,7 +127,7 @@ fn two_deploys_at_once_are_one_after_the_other() {
     let Some(world) = World::on_a_cluster("two") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
-    let mut first = begun(&world, &format!("deploy order --image {two}"), "order:");
+    let mut first = world.begun(&format!("deploy order --image {two}"), "order:");
     let held = world.expect(7, &format!("deploy user --image {two}"));
     assert_eq!(held["errors"][0]["code"], "E-LOCKED");
     let second = world.expect(0, &format!("deploy user --image {two} --lock-wait 5m"));
@@ -151,7 +142,7 @@ fn a_number_of_pods_that_an_autoscaler_chose_is_not_fought() {
     // No target is ever met by accident: nobody scales but this test.
     let scaling = "--set autoscaling.enabled=true,services.order.autoscaling.minReplicas=1,services.order.autoscaling.maxReplicas=5";
     world.expect(0, &format!("deploy --image {one} {scaling}"));
-    let mut release = begun(&world, &format!("deploy order --image {two} {scaling}"), "order: update");
+    let mut release = world.begun(&format!("deploy order --image {two} {scaling}"), "order: update");
     world.kubectl("patch hpa order-a --type=merge -p {\"spec\":{\"minReplicas\":3}}");
     assert_eq!(release.wait().expect("it ends").code(), Some(0));
     let grown = || world.kubectl("get deployment order-a -o json")["status"]["readyReplicas"] == 3;
@@ -167,7 +158,7 @@ fn killed_at_any_phase_the_same_command_ends_it() {
     for (turn, phase) in ["start", "overlap", "narrow", "release", "retire"].into_iter().enumerate() {
         let image = if turn % 2 == 0 { two } else { one };
         let line = format!("deploy order --image {image} --strategy blue-green --overlap 2s");
-        let mut killed = begun(&world, &line, &format!("order: {phase}"));
+        let mut killed = world.begun(&line, &format!("order: {phase}"));
         killed.kill().expect("it runs");
         killed.wait().expect("it ends");
         world.expect(0, &format!("{line} --lock-wait 3m"));
@@ -191,7 +182,7 @@ fn an_api_server_that_goes_in_the_middle_is_waited_for() {
     world.expect(0, &format!("deploy --image {one}"));
     let buyer = world.buyer();
     let line = format!("deploy order --image {two} --strategy blue-green --overlap 2s");
-    let mut release = begun(&world, &line, "order: start");
+    let mut release = world.begun(&line, "order: start");
     lab("restart apiserver");
     let code = release.wait().expect("it ends").code();
     assert!(matches!(code, Some(0 | 6)), "{code:?}");
@@ -228,7 +219,7 @@ fn a_node_that_is_cut_off_during_a_release_is_waited_out() {
     let database = database["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     let node = ["node-c", "node-b"].into_iter().find(|node| *node != database).expect("another node");
     let line = format!("deploy order --image {two}");
-    let mut release = begun(&world, &line, "order: update");
+    let mut release = world.begun(&line, "order: update");
     lab(&format!("partition {node}"));
     let code = release.wait().expect("it ends").code();
     let is_served = world.comes(|| world.served("order") > 0);

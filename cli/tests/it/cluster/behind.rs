@@ -4,13 +4,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use platform::client::{ShopClient, order::PlaceOrder};
 use platform::verify::journal::Journal;
-use platform::vocabulary::OrderId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::fake::{Door, Fake, NAMESPACE};
+use crate::buying::place;
 use crate::pieces::shop::{has_postgres, project};
 use crate::running::Running;
 use crate::shopctl::Project;
@@ -141,22 +140,6 @@ fn socket(url: &str) -> PathBuf {
     PathBuf::from(folder).join(format!(".s.PGSQL.{port}"))
 }
 
-/// Places an order by way of `url`.
-async fn place(url: &str, key: &str) -> OrderId {
-    let client = ShopClient::new(url);
-    let nobody = client.anonymous();
-    let query = serde_json::from_value(json!({"in_stock": "true"})).expect("a query");
-    let product = client.products.list(&nobody, &query).await.expect("products").items.remove(0);
-    let cart = client.orders.create_cart(&nobody).await.expect("a cart");
-    client.orders.set_line(&nobody, cart.id, &product.variants[0].sku, 1).await.expect("a line");
-    let order: PlaceOrder = serde_json::from_value(json!({
-        "cart_id": cart.id, "email": "ada@example.com", "payment_method": "pm_card_visa",
-        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
-    }))
-    .expect("an order");
-    client.orders.place(&nobody, &order, key, false).await.expect("placed").order.id
-}
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }
@@ -164,7 +147,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn who_may_read_the_secret_runs_the_shop_and_nobody_else() {
     let behind = Behind::up(&[]);
-    let order = runtime().block_on(place(&behind.shop.url(), "behind-1"));
+    let order = runtime().block_on(place(&behind.shop.url(), "behind-1", false)).order_id;
     let sagas = behind.lab(0, "saga list");
     assert_eq!(sagas["data"][0]["order_id"], order.to_string());
     behind.lab(0, &format!("saga show {order}"));
@@ -232,7 +215,7 @@ fn promises_are_checked_and_load_is_made_through_the_cluster() {
         return;
     }
     let behind = Behind::up(&["--processes", "--limits", "none"]);
-    runtime().block_on(place(&behind.shop.url(), "behind-2"));
+    runtime().block_on(place(&behind.shop.url(), "behind-2", false));
     let line = "load run mixed --rate 4 --duration 3s --seed 1 --objective errors<50% -e lab -o json";
     let ran = behind.fake.project.run(line);
     let run = ran.json();

@@ -1,7 +1,5 @@
 //! A shop on a real cluster: brought out, changed, taken back, killed in the middle, and guarded.
 
-use std::io::{BufRead as _, BufReader};
-
 use serde_json::Value;
 
 use super::world::World;
@@ -86,10 +84,7 @@ fn one_deploy_at_a_time_and_one_that_was_killed_is_gone_on_with() {
     world.expect(0, "lock release");
 
     let line = format!("deploy order --image {two} --strategy blue-green --overlap 5s");
-    let mut killed = world.spawn(&line);
-    let talk = BufReader::new(killed.stderr.take().expect("stderr"));
-    let overlap = talk.lines().map_while(Result::ok).find(|line| line.contains("select both slots"));
-    assert!(overlap.is_some(), "both slots serve at some moment");
+    let mut killed = world.begun(&line, "select both slots");
     killed.kill().expect("it runs");
     killed.wait().expect("it ends");
     let gone_on = world.expect(0, &format!("{line} --lock-wait 3m"));

@@ -4,33 +4,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use platform::client::{ShopClient, order::PlaceOrder};
 use platform::verify::journal::{Acknowledged, Head, JournalWriter};
-use platform::vocabulary::{Env, OrderId};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::world::World;
+use crate::buying::place;
 use crate::running::Running;
 use crate::shopctl::PATIENCE;
-
-/// Places an order by way of `url`, as a guest, and answers what the guest was promised.
-async fn place(url: &str, key: &str) -> Acknowledged {
-    let client = ShopClient::new(url);
-    let nobody = client.anonymous();
-    let query = serde_json::from_value(json!({"in_stock": "true"})).expect("a query");
-    let product = client.products.list(&nobody, &query).await.expect("products").items.remove(0);
-    let cart = client.orders.create_cart(&nobody).await.expect("a cart");
-    client.orders.set_line(&nobody, cart.id, &product.variants[0].sku, 1).await.expect("a line");
-    let order: PlaceOrder = serde_json::from_value(json!({
-        "cart_id": cart.id, "email": "ada@example.com", "payment_method": "pm_card_visa",
-        "shipping_address": {"name": "Ada", "line1": "1 Road", "city": "London", "postal_code": "N1", "country": "GB"},
-    }))
-    .expect("an order");
-    let order_id: OrderId = client.orders.place(&nobody, &order, key, false).await.expect("placed").order.id;
-    let (scope, key, at) = (format!("cart:{}", cart.id), key.to_owned(), Env::system().now());
-    Acknowledged { order_id, scope, key, status: 201, at }
-}
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
@@ -73,7 +54,7 @@ fn a_shop_on_a_cluster_is_reached_like_a_local_one() {
 
     let open = Running::begin(&world.project, &["open", "storefront", "-e", "lab", "--print"]);
     let url = open.line();
-    let order = runtime().block_on(place(url.trim_end_matches('/'), "reached-1"));
+    let order = runtime().block_on(place(url.trim_end_matches('/'), "reached-1", false));
     open.signal(Signal::INT);
     assert_eq!(open.end().0, 130);
 
@@ -121,11 +102,11 @@ fn a_forwarded_port_outlives_a_release() {
     let open = Running::begin(&world.project, &["open", "storefront", "-e", "lab", "--print"]);
     let url = open.line();
     let url = url.trim_end_matches('/');
-    let first = runtime().block_on(place(url, "forward-1"));
+    let first = runtime().block_on(place(url, "forward-1", false));
     let line = format!("deploy gateway --image {two} --set limits=none --strategy blue-green --overlap 2s");
     world.expect(0, &line);
     assert_eq!(world.selected("gateway").as_deref(), Some("b"));
-    let second = runtime().block_on(place(url, "forward-2"));
+    let second = runtime().block_on(place(url, "forward-2", false));
     open.signal(Signal::INT);
     assert_eq!(open.end().0, 130);
     assert_eq!(sagas_when_over(&world).len(), 2);

@@ -33,7 +33,7 @@ pub(super) fn lab(what: &str) {
 }
 
 /// Waits until `child` says something with `words` in it. What it says after that is read on and on.
-pub(super) fn told(child: &mut Child, words: &str) {
+fn told(child: &mut Child, words: &str) {
     let mut talk = BufReader::new(child.stderr.take().expect("stderr")).lines().map_while(Result::ok);
     let mut said = Vec::new();
     let is_there = talk.by_ref().any(|one| {
@@ -146,6 +146,13 @@ impl World {
         let mut command = self.project.command(&words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("shopctl starts")
+    }
+
+    /// Begins it, and answers it once it says something with `words` in it.
+    pub(super) fn begun(&self, line: &str, words: &str) -> Child {
+        let mut child = self.spawn(line);
+        told(&mut child, words);
+        child
     }
 
     /// Runs it, and holds it to its exit code. Answers the document that it prints.
