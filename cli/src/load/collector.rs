@@ -35,6 +35,7 @@ impl Whole {
         let tally = &self.tally;
         let named = |step: Step| (step.name().to_owned(), tally.step_second(|other| other == step));
         let all = tally.step_second(|_| true);
+        let without_sign_ins = tally.step_second(|step| step != Step::SignIn);
         Second {
             at_s: self.second,
             asked: tally.journeys.asked,
@@ -46,6 +47,7 @@ impl Whole {
             lateness_p99_us: us(tally.lateness.quantile(0.99)),
             lag_p99_us: us(tally.lag().quantile(0.99)),
             all,
+            without_sign_ins,
             steps: tally.steps().map(named).collect(),
             errors: tally.outcomes().into_iter().filter(|(outcome, _)| Outcome::is_error(*outcome)).collect(),
             server: None,

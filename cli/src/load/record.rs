@@ -365,6 +365,9 @@ pub struct Second {
     pub lag_p99_us: u64,
     /// Over all steps.
     pub all: StepSecond,
+    /// Over all steps but signing in, whose time is the password's hash, whatever the load.
+    #[serde(default)]
+    pub without_sign_ins: StepSecond,
     /// Each step that ended at least once in it.
     pub steps: BTreeMap<String, StepSecond>,
     /// Ends that count against the shop, by class.
