@@ -13,6 +13,8 @@ NEEDED = {
     "/usr/lib/postgresql/15/bin/postgres": "postgresql-15",  # Its libraries go into the image.
 }
 
+APT = ("apt-get", "-o", "DPkg::Lock::Timeout=600")  # Another installation is waited for.
+
 
 def install() -> None:
     if os.geteuid() != 0:
@@ -23,8 +25,8 @@ def install() -> None:
     if not shutil.which("apt-get"):
         raise Failure(f"{', '.join(missing)} is missing, and this machine has no apt-get")
     talk(f"installing {', '.join(missing)}")
-    run("apt-get", "update", "-qq")
-    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing)
+    run(*APT, "update", "-qq")
+    run(*APT, "install", "-y", "-qq", "--no-install-recommends", *missing)
 
 
 def run(*command: str) -> None:

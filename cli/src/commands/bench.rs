@@ -59,7 +59,7 @@ pub struct MemoryArgs {
     #[arg(long, default_value_t = 100)]
     orders: u32,
     /// How long it rests after its last saga
-    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
     idle: Span,
 }
 

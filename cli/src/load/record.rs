@@ -459,7 +459,7 @@ pub struct Recovery {
     pub before_p99_us: u64,
     /// The highest of the spike.
     pub worst_p99_us: u64,
-    /// From the end of the spike until every second was as before, without an error; absent when none was.
+    /// From the end of the spike until it stayed as before, without an error; absent when it did not.
     pub took_s: Option<f64>,
 }
 

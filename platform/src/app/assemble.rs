@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::fate::fated;
-use super::gauges;
 use super::running::Stops;
+use super::{gauges, memory};
 use crate::bus::{self, Bus, Relay};
 use crate::capabilities::Capabilities;
 use crate::config::ShopConfig;
@@ -143,6 +143,7 @@ impl Assembly {
             jobs.spawn(supervise(job, self.capabilities.telemetry.clone(), stop.jobs.clone()));
         }
         jobs.spawn(gauges::watch(self.capabilities.clone(), stop.jobs.clone()));
+        jobs.spawn(memory::watch(self.capabilities.clone(), stop.jobs.clone()));
         if let Some(url) = self.capabilities.config.telemetry.otlp_url.clone() {
             let exporter = self.capabilities.telemetry.clone();
             jobs.spawn(exporter.export(self.capabilities.http.clone(), url, stop.jobs.clone()));

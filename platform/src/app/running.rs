@@ -86,7 +86,7 @@ impl RunningShop {
         jobs: JoinSet<()>,
         relays: JoinSet<()>,
     ) -> Self {
-        memory::give_back_the_start();
+        memory::give_back_the_program();
         Self { capabilities: Some(capabilities), stop, listeners, jobs, relays, ..self }
     }
 

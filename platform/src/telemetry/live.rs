@@ -87,6 +87,13 @@ impl LiveSeries {
         }
     }
 
+    /// The newest second that had a request or an order, in seconds since the epoch; none when there never was one.
+    #[must_use]
+    pub fn newest(&self) -> Option<i64> {
+        let seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        seconds.back().map(|second| second.at_s)
+    }
+
     /// The whole seconds of the last five minutes before `now`, oldest first, gaps filled with zeros.
     #[must_use]
     pub fn points(&self, now: Timestamp) -> Vec<LivePoint> {

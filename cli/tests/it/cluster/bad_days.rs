@@ -20,7 +20,7 @@ fn why(document: &Value, service: &str) -> String {
 
 /// A world on the lab, whose own parts may be broken and whose Services can be reached from here.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-fn on_the_lab(name: &str, more: &str) -> Option<World> {
+pub(super) fn on_the_lab(name: &str, more: &str) -> Option<World> {
     if std::env::var_os("SHOPCTL_TEST_LAB").is_none() {
         eprintln!("skipped: SHOPCTL_TEST_LAB names no lab (see docs/guides/lab.md)");
         return None;

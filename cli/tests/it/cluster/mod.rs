@@ -10,4 +10,6 @@ mod real_daily;
 mod real_drift;
 mod real_reached;
 mod refused;
+mod steered;
+mod under_load;
 mod world;

@@ -63,6 +63,12 @@ impl Drop for Buyer {
 pub(super) struct Bought {
     /// How many requests ended how, but for those that ended well, or as a declined card should.
     pub(super) failed: Map<String, Value>,
+    /// How many requests there were.
+    pub(super) requests: u64,
+    /// How many orders they were promised.
+    pub(super) orders: u64,
+    /// The whole record of the load.
+    pub(super) record: Value,
 }
 
 impl Bought {
@@ -74,17 +80,31 @@ impl Bought {
 
 impl Buyer {
     /// Ends it, and answers what the guests met.
-    pub(super) fn stop(mut self) -> Bought {
-        let child = self.child.take().expect("it was not stopped");
+    pub(super) fn stop(self) -> Bought {
+        let child = self.child.as_ref().expect("it was not stopped");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
         kill_process(pid, Signal::INT).expect("it runs");
+        self.end()
+    }
+
+    /// Whether it has not come to its end.
+    pub(super) fn is_under_way(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("it can be asked").is_none())
+    }
+
+    /// Waits until it ends by itself, and answers what the guests met.
+    pub(super) fn end(mut self) -> Bought {
+        let child = self.child.take().expect("it was not stopped");
         let output = child.wait_with_output().expect("it ends");
         let said = String::from_utf8_lossy(&output.stdout);
         let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"));
-        let mut failed = run["data"]["outcomes"].as_object().expect("outcomes").clone();
+        let record = run["data"].clone();
+        let mut failed = record["outcomes"].as_object().expect("outcomes").clone();
+        let requests = failed.values().filter_map(Value::as_u64).sum();
         failed.retain(|how, _| !["ok", "expected"].contains(&how.as_str()));
-        assert_ne!(run["data"]["journal"]["orders"], 0, "nobody bought anything");
-        Bought { failed }
+        let orders = record["journal"]["orders"].as_u64().unwrap_or_default();
+        assert_ne!(orders, 0, "nobody bought anything: {record}");
+        Bought { failed, requests, orders, record }
     }
 }
 
@@ -171,13 +191,21 @@ impl World {
 
     fn kubectl_words(&self, words: &[&str]) -> Vec<u8> {
         let mut command = Command::new("kubectl");
-        if let Some(kubeconfig) = &self.kubeconfig {
-            command.args(["--kubeconfig", kubeconfig]);
-        }
-        command.args(["--context", &self.context, "--namespace", &self.namespace]);
+        command.args(["--context", &self.context]).args(self.cluster_words());
         let output = command.args(words).output().expect("kubectl is on the PATH");
         assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    /// The words that kubectl and helm have in common: the kubeconfig, and the namespace.
+    pub(super) fn cluster_words(&self) -> Vec<&str> {
+        let kubeconfig = self.kubeconfig.as_deref().map(|path| ["--kubeconfig", path]);
+        kubeconfig.into_iter().flatten().chain(["--namespace", &self.namespace]).collect()
+    }
+
+    /// The name of the context in the kubeconfig.
+    pub(super) fn context(&self) -> &str {
+        &self.context
     }
 
     /// What the shop's own PostgreSQL answers to `sql`, as text.
@@ -226,29 +254,16 @@ impl World {
 
     /// Guests who buy, a few a second, at the gateway's own address, until the buyer is told to stop.
     pub(super) fn buyer(&self) -> Buyer {
+        self.load("checkout --rate 5 --duration 1h")
+    }
+
+    /// `shopctl load run LINE` at the gateway's own address, once it has begun.
+    pub(super) fn load(&self, line: &str) -> Buyer {
         let service = self.kubectl("get service gateway -o json");
         let address = service["spec"]["clusterIP"].as_str().expect("an address");
         let port = &service["spec"]["ports"][0]["port"];
-        let url = format!("http://{address}:{port}");
-        let words = [
-            "load",
-            "run",
-            "checkout",
-            "--rate",
-            "5",
-            "--duration",
-            "1h",
-            "--i-own-this-target",
-            "--url",
-            &url,
-        ];
-        let mut command = self.project.command(&words);
-        command
-            .args(["-e", "lab", "-o", "json"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("shopctl starts");
+        let target = format!("--i-own-this-target --url http://{address}:{port} -o json");
+        let mut child = self.spawn(&format!("load run {line} {target}"));
         told(&mut child, "asked");
         Buyer { child: Some(child) }
     }
