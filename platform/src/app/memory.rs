@@ -17,7 +17,7 @@ pub fn prefer_small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-/// Gives back the program's pages each time the shop has come to rest, until `stop`: half of what an idle shop would hold.
+/// Gives back the program's pages each time the shop has come to rest, until `stop`: a third of what an idle shop would hold.
 pub(super) async fn watch(capabilities: Capabilities, stop: CancellationToken) {
     let mut rest = Rest::default();
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {

@@ -22,7 +22,8 @@ fn tell(what: &str, met: &Bought) {
     let Bought { requests, orders, failed, record } = met;
     let p99_ms = |step: &str| {
         let steps = record["steps"].as_array().into_iter().flatten();
-        let found = steps.filter(|one| one["name"] == step).find_map(|one| one["summary"]["p99_us"].as_f64());
+        let found =
+            steps.filter(|one| one["step"] == step).find_map(|one| one["response"]["p99_us"].as_f64());
         found.map_or("-".to_owned(), |us| format!("{:.0} ms", us / 1000.0))
     };
     eprintln!(
@@ -124,10 +125,12 @@ fn a_node_that_is_lost_is_replaced_and_no_order_is_lost() {
 fn autoscalers_follow_the_load_and_no_release_fights_them() {
     let Some(world) = on_the_lab("autoscaled", "") else { return };
     let [one, two] = &world.images;
-    let scaling = "--set autoscaling.enabled=true,autoscaling.external=true,autoscaling.scaleDownSeconds=15,\
+    let scaling = "--set metrics.enabled=true,autoscaling.enabled=true,autoscaling.external=true,\
+                   autoscaling.scaleDownSeconds=15,\
                    services.user.autoscaling.maxReplicas=2,services.product.autoscaling.maxReplicas=2,\
                    services.payment.autoscaling.maxReplicas=2,services.notification.autoscaling.maxReplicas=2,\
                    services.gateway.autoscaling.maxReplicas=4,services.order.autoscaling.maxReplicas=4";
+    let _answer = ExternalMetrics { world: &world };
     world.expect(0, &format!("deploy --image {one} {scaling}"));
     let pods =
         || world.kubectl("get deployment order-a -o json")["spec"]["replicas"].as_u64().unwrap_or_default();
@@ -153,6 +156,17 @@ fn autoscalers_follow_the_load_and_no_release_fights_them() {
     assert!(world.comes(|| pods() == 2), "the load is over");
     met.went_well();
     world.keeps_its_promises();
+}
+
+/// Who answers for the metrics of the whole cluster while a test goes on; nobody does after it, since the namespace goes.
+struct ExternalMetrics<'a> {
+    world: &'a World,
+}
+
+impl Drop for ExternalMetrics<'_> {
+    fn drop(&mut self) {
+        self.world.kubectl("delete apiservice v1beta1.external.metrics.k8s.io --ignore-not-found");
+    }
 }
 
 /// A node that has neither the database nor the sandbox's data, whose one pod each nobody can replace.
