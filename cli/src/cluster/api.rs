@@ -13,6 +13,7 @@ use hyper::{Method, Request};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Portforwarder;
 use kube::core::{Status, WatchEvent};
+use platform::http::address::escaped;
 use platform::vocabulary::{Env, Timestamp};
 use serde_json::Value;
 
@@ -374,7 +375,7 @@ impl Api {
             "/api/v1/namespaces/{namespace}/pods/{pod}/log?container={container}&timestamps=true&previous={is_previous}&follow={follows}"
         );
         if let Some(since) = since {
-            uri.push_str(&format!("&sinceTime={}", form_encoded(&since.to_string())));
+            uri.push_str(&format!("&sinceTime={}", escaped(&since.to_string())));
         }
         if let Some(lines) = lines {
             uri.push_str(&format!("&tailLines={lines}"));
@@ -526,21 +527,7 @@ fn with_selector(path: String, selector: &str) -> String {
     if selector.is_empty() {
         return path;
     }
-    let encoded: String = form_encoded(selector);
-    format!("{path}?labelSelector={encoded}")
-}
-
-/// Letters of a selector that mean something else in a query.
-fn form_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._/".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    format!("{path}?labelSelector={}", escaped(selector))
 }
 
 fn object(value: Value) -> Result<Object, ApiError> {

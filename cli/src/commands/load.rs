@@ -344,7 +344,7 @@ fn finish(ran: &Ran, context: &Context<'_>) -> anyhow::Result<Exit> {
         let place = ran.folder.path.display();
         printer.warn(&format!("the run could not be kept in {place}, what you see is all there is: {error}"));
     }
-    let mut report = lines::report(&ran.record, printer.paint())?.exit(ran.exit);
+    let mut report = lines::report(&ran.record, printer.paint(), printer.terminal().columns)?.exit(ran.exit);
     if printer.format() == Format::Csv || printer.format() == Format::Md {
         report.body = Body::Table(lines::steps(&ran.record));
     }

@@ -33,19 +33,19 @@ pub fn second(snapshot: &Snapshot) -> String {
     line
 }
 
-/// A run that is over, as the result of a command.
+/// A run that is over, as the result of a command, on a terminal of so many columns when that is known.
 ///
 /// # Errors
 /// When the record cannot be put into words for scripts.
-pub fn report(record: &RunRecord, paint: Paint) -> anyhow::Result<Report> {
-    let mut text = steps(record).draw(None);
+pub fn report(record: &RunRecord, paint: Paint, columns: Option<u16>) -> anyhow::Result<Report> {
+    let mut text = steps(record).draw(columns);
     text.push('\n');
     for (name, value) in facts(record) {
         text.push_str(&format!("{}  {value}\n", paint.bold(&format!("{name:<11}"))));
     }
     if !record.plateaus.is_empty() {
         text.push('\n');
-        text.push_str(&plateaus(record).draw(None));
+        text.push_str(&plateaus(record).draw(columns));
     }
     text.push('\n');
     text.push_str(&verdict(record, paint));

@@ -1,25 +1,27 @@
 //! Addresses made of what was typed: escaped, so that it cannot leave its place.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::CallError;
+
+/// All that RFC 3986 does not call unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `text` so that it means itself wherever it stands in a URL: the name of a user, a password, a host, a value of a query.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
 
 /// `text` escaped so that it is one segment of a path, or one value of a query. Dots alone are escaped too: `..` as
 /// it is would be a step up.
 #[must_use]
 pub fn segment(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'~')
-            || (byte == b'.' && text != "." && text != "..");
-        if plain {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
+    match text {
+        "." | ".." => text.replace('.', "%2E"),
+        _ => escaped(text),
     }
-    escaped
 }
 
 /// `path` with `parameters` as its query; a flat struct whose absent fields are skipped. Nothing was sent when that

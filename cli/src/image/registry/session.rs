@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode, Uri};
+use platform::http::address::escaped;
 use serde::Deserialize;
 
 use super::challenge::Challenge;
@@ -241,19 +242,10 @@ fn secret(text: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// `a=b&c=d`, with everything but letters and digits as `%XX`.
+/// `a=b&c=d`, each part escaped.
 fn encoded(fields: &[(&str, &str)]) -> String {
-    let part = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                other => format!("%{other:02X}"),
-            })
-            .collect()
-    };
-    fields.iter().map(|(key, value)| format!("{}={}", part(key), part(value))).collect::<Vec<_>>().join("&")
+    let parts = fields.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value)));
+    parts.collect::<Vec<_>>().join("&")
 }
 
 #[cfg(test)]

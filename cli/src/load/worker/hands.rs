@@ -159,6 +159,11 @@ impl Hands {
         }
     }
 
+    /// Closes all idle connections: one that was found closed was the youngest of them.
+    pub(in super::super) fn forget_idle(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
     /// Whether anybody is still on the way. Without a time to think journeys are let come to their end; otherwise only
     /// the answers that are owed are waited for.
     pub(super) fn is_anybody_left(&self) -> bool {

@@ -17,7 +17,7 @@ use super::super::step::Step;
 use super::super::tally::End;
 use super::hands::{Hands, Held};
 
-/// Times that a request is sent again on another connection, since the one before had been closed unnoticed.
+/// Connections that a request is sent on before it is lost: after one that had been closed unnoticed they are new ones.
 const STALE_MAX: usize = 3;
 /// The most of an answer that is kept as an example.
 const EXAMPLE_LETTERS: usize = 200;
@@ -291,6 +291,7 @@ impl Visitor {
             match answer {
                 Err(Lost::Stale) => {
                     answer = Err(Lost::Broken("the other side closes every connection at once".into()));
+                    hands.forget_idle();
                     now = Instant::now();
                     continue;
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use hyper::Uri;
 use platform::app::EngineConfig;
+use platform::http::address::escaped;
 use platform::verify::{Beside, StatementSource};
 use serde_json::Value;
 
@@ -117,16 +118,8 @@ impl Inside {
 
     fn url(&self, address: &str, password: &str) -> String {
         let Self { user, rest, .. } = self;
-        format!("postgresql://{user}:{}@{address}{rest}", encoded(password))
+        format!("postgresql://{user}:{}@{address}{rest}", escaped(password))
     }
-}
-
-/// `text` as it may stand in a URL.
-fn encoded(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    text.bytes()
-        .map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 /// The sandbox that the chart brings is asked for its statement. A provider of the world outside tells none.

@@ -126,7 +126,7 @@ fn autoscalers_follow_the_load_and_no_release_fights_them() {
     let Some(world) = on_the_lab("autoscaled", "") else { return };
     let [one, two] = &world.images;
     let scaling = "--set metrics.enabled=true,autoscaling.enabled=true,autoscaling.external=true,\
-                   autoscaling.scaleDownSeconds=15,\
+                   autoscaling.scaleDownSeconds=15,services.order.resources.requests.cpu=10m,\
                    services.user.autoscaling.maxReplicas=2,services.product.autoscaling.maxReplicas=2,\
                    services.payment.autoscaling.maxReplicas=2,services.notification.autoscaling.maxReplicas=2,\
                    services.gateway.autoscaling.maxReplicas=4,services.order.autoscaling.maxReplicas=4";
@@ -140,7 +140,7 @@ fn autoscalers_follow_the_load_and_no_release_fights_them() {
         seen.iter().any(|metric| metric["external"]["metric"]["name"] == "saga_inflight")
     };
     assert!(world.comes(own_metric), "the shop's own metric is read");
-    let mut guests = world.load("spike --rate 3");
+    let mut guests = world.load("spike --rate 5");
     let grown = world.comes(|| pods() > 2);
     assert!(grown, "nobody scaled: {}", world.kubectl("get hpa order-a -o json")["status"]);
     let before = pods();

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::server::{Act, fine, serve};
+use super::server::{Act, fine, serve, serve_closing};
 use super::{number, probe, record, run};
 use crate::running::Running;
 use crate::shopctl::{Project, Ran, steady};
@@ -70,6 +70,25 @@ fn a_target_that_closes_after_every_answer_is_asked_again_on_another_connection(
 }
 
 /// Errors are fast: no objective about times may be all that a run is judged by, and none at all judges nothing.
+/// A stall makes many connections, of which the quiet time after it needs one; the second stall finds the others closed.
+#[test]
+fn connections_that_were_closed_while_nobody_needed_them_cost_no_request() {
+    let began: OnceLock<Instant> = OnceLock::new();
+    let url = serve_closing(Some(Duration::from_millis(400)), move |seen| {
+        if seen.number > 0 {
+            let since_ms = began.get_or_init(Instant::now).elapsed().as_millis();
+            if matches!(since_ms, 1000..1300 | 3000..3300) {
+                std::thread::sleep(Duration::from_millis(300));
+            }
+        }
+        fine()
+    });
+    let ran = run(&Project::new(), &url, "rate = 50\narrivals = \"uniform\"\nduration = \"4s\"", &[]);
+    assert_eq!(outcomes(&ran), json!({"ok": 200}), "{}", ran.stderr);
+    let opened = number(&record(&ran), "/seconds/1/connections");
+    assert!(opened > 4.0, "the first stall took {opened} connections");
+}
+
 #[test]
 fn fast_errors_are_no_pass_whatever_was_asked() {
     let project = Project::new();

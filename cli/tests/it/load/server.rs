@@ -34,11 +34,20 @@ pub(super) fn fine() -> Act {
 
 /// Serves for as long as the test runs: its address.
 pub(super) fn serve(act: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> String {
+    serve_closing(None, act)
+}
+
+/// The same, but a connection on which nobody asked anything for `idle` is closed.
+pub(super) fn serve_closing(
+    idle: Option<Duration>,
+    act: impl Fn(&Seen) -> Act + Send + Sync + 'static,
+) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (act, number) = (Arc::new(act), Arc::new(AtomicU64::new(0)));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            stream.set_read_timeout(idle).expect("a time is set");
             let (act, number) = (Arc::clone(&act), Arc::clone(&number));
             std::thread::spawn(move || converse(stream, &*act, &number));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use platform::config::{Quotas, ShopConfig};
+use platform::http::address::escaped;
 use platform::storage::EngineConfig;
 
 /// bcrypt's cost where real people have accounts.
@@ -101,16 +102,7 @@ fn with_password(url: &str, password: &str) -> Result<String, String> {
     if user.contains(':') {
         return invalid("the URL holds a password already");
     }
-    let password: String = password
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    Ok(format!("{scheme}://{user}:{password}{}", &rest[at..]))
+    Ok(format!("{scheme}://{user}:{}{}", escaped(password), &rest[at..]))
 }
 
 #[cfg(test)]
