@@ -3,7 +3,10 @@
 
 use super::api::{Api, ApiError, Applying};
 use super::object::{Key, Object};
-use super::{MANAGER, PART_OF};
+use super::{MANAGER, PART_OF, ownership};
+
+/// Times that somebody may change an object between two looks at whose it is.
+const SOLE_TRIES: usize = 5;
 
 /// Somebody else owns a field that we name.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -86,6 +89,7 @@ pub async fn apply(
     let how = Applying { manager: MANAGER, is_dry, takes_over: consent.takes_over };
     match api.apply(object, how).await {
         Ok(now) => {
+            let now = if consent.takes_over && !is_dry { alone(api, now).await? } else { now };
             let did = match live {
                 None => Did::Created,
                 Some(live) if is_same(live, &now) => Did::Nothing,
@@ -98,6 +102,28 @@ pub async fn apply(
             contests => Err(ApplyError::Contested { key, contests }),
         },
     }
+}
+
+/// Makes what we applied ours alone, so that the next change meets nobody. Answers the object as it is then.
+async fn alone(api: &Api, mut now: Object) -> Result<Object, ApplyError> {
+    let key = now.key().clone();
+    let kind = (now.api_version().to_owned(), now.kind().to_owned());
+    let kind = (kind.0.as_str(), kind.1.as_str());
+    for tries_left in (0..SOLE_TRIES).rev() {
+        let Some(operations) = ownership::sole(&now, MANAGER) else { break };
+        match api.amend(kind, &key.namespace, &key.name, &operations.into()).await {
+            Ok(ours) => return Ok(ours),
+            // A controller wrote its status meanwhile.
+            Err(ApiError::Refused(status)) if tries_left > 0 && matches!(status.code, 409 | 422) => {
+                let again = api.get(kind, &key.namespace, &key.name).await;
+                let again = again.map_err(|error| ApplyError::Refused { key: key.clone(), error })?;
+                let Some(again) = again else { break };
+                now = again;
+            }
+            Err(error) => return Err(ApplyError::Refused { key, error }),
+        }
+    }
+    Ok(now)
 }
 
 /// Whether nothing but bookkeeping differs.

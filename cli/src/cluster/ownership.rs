@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 use super::diff::joined;
 use super::object::Object;
 
+/// What helm calls itself.
+const HELM: &str = "helm";
+
 /// A field of an object as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Place {
@@ -89,6 +92,48 @@ pub fn claims(object: &Object) -> impl Iterator<Item = Claim<'_>> {
         let fields = entry["fieldsV1"].as_object()?;
         Some(Claim { manager: entry["manager"].as_str()?, since: entry["time"].as_str(), fields })
     })
+}
+
+/// The operations of a JSON patch after which `ours` alone says of the fields that it names on `object` that they are its
+/// own; none when it is so already. A field that two applied with the same value is both's, and who changes it first
+/// would meet the other. Of helm nothing is left: it claims the server's defaults too, which would be foreign to us.
+#[must_use]
+pub fn sole(object: &Object, ours: &str) -> Option<Vec<Value>> {
+    let entries = object.at("/metadata/managedFields")?.as_array()?;
+    let is_of_whole = |entry: &Value| entry["subresource"].as_str().unwrap_or_default().is_empty();
+    let own = claims(object).find(|claim| claim.manager == ours)?.fields;
+    let mut left = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let theirs = entry["fieldsV1"].as_object().filter(|_| entry["manager"] != ours && is_of_whole(entry));
+        let rest =
+            theirs.map(|theirs| if entry["manager"] == HELM { Map::new() } else { without(theirs, own) });
+        if rest.as_ref().is_some_and(Map::is_empty) {
+            continue;
+        }
+        let mut entry = entry.clone();
+        if let Some(rest) = rest {
+            entry["fieldsV1"] = Value::Object(rest);
+        }
+        left.push(entry);
+    }
+    let version = object.at("/metadata/resourceVersion")?;
+    (left != *entries).then(|| {
+        vec![
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": version}),
+            json!({"op": "replace", "path": "/metadata/managedFields", "value": left}),
+        ]
+    })
+}
+
+/// What `theirs` has that `ours` has not. What was set as a whole by either is one field.
+fn without(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
+    let left = theirs.iter().filter_map(|(word, below)| {
+        let Some(own) = ours.get(word) else { return Some((word.clone(), below.clone())) };
+        let parts = |fields: &'_ Value| fields.as_object().filter(|parts| !parts.is_empty()).cloned();
+        let rest = without(&parts(below)?, &parts(own)?);
+        (!rest.is_empty()).then(|| (word.clone(), Value::Object(rest)))
+    });
+    left.collect()
 }
 
 impl Claim<'_> {
@@ -252,6 +297,45 @@ mod tests {
         assert_eq!(added(&live, &fields, &ours, ""), [""; 0]);
         let other = json!({"containers": [{"name": "shopd", "ports": [{"containerPort": 9090}]}]});
         assert_eq!(added(&live, &fields, &other, ""), ["spec.template.spec.containers[shopd].ports[0]"]);
+    }
+
+    #[test]
+    fn what_two_applied_alike_becomes_one_owners() {
+        let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        let scaled =
+            json!({"manager": "edit", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}});
+        let of = |entries: Value| {
+            Object::new(json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "order-a", "resourceVersion": "7", "managedFields": entries},
+            }))
+            .unwrap()
+        };
+        let image = json!({"f:spec": {"k:{\"name\":\"shopd\"}": {".": {}, "f:image": {}}, "f:selector": {}}});
+        let more = json!({
+            "f:metadata": {"f:labels": {"f:theirs": {}}},
+            "f:spec": {"k:{\"name\":\"shopd\"}": {".": {}, "f:image": {}, "f:tty": {}}, "f:selector": {"f:app": {}}},
+        });
+        let own = entry("shopctl", image.clone());
+        let told = sole(
+            &of(json!([
+                own,
+                entry("edit", more.clone()),
+                entry("helm", more),
+                entry("kubectl", image.clone()),
+                scaled
+            ])),
+            "shopctl",
+        )
+        .unwrap();
+        let rest = json!({
+            "f:metadata": {"f:labels": {"f:theirs": {}}},
+            "f:spec": {"k:{\"name\":\"shopd\"}": {"f:tty": {}}},
+        });
+        assert_eq!(told[0], json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"}));
+        assert_eq!(told[1]["value"], json!([own, entry("edit", rest.clone()), scaled]));
+        assert_eq!(sole(&of(json!([own, entry("edit", rest)])), "shopctl"), None, "nothing is shared");
+        assert_eq!(sole(&of(json!([entry("helm", image)])), "shopctl"), None, "we own nothing there");
     }
 
     #[test]

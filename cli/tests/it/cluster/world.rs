@@ -12,6 +12,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -48,6 +49,8 @@ fn told(child: &mut Child, words: &str) {
 pub(super) struct Buyer {
     /// Until it is told to stop.
     child: Option<Child>,
+    /// Reads what it tells at its end, which is more than a pipe holds.
+    said: Option<JoinHandle<String>>,
 }
 
 impl Drop for Buyer {
@@ -94,9 +97,9 @@ impl Buyer {
 
     /// Waits until it ends by itself, and answers what the guests met.
     pub(super) fn end(mut self) -> Bought {
-        let child = self.child.take().expect("it was not stopped");
-        let output = child.wait_with_output().expect("it ends");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let mut child = self.child.take().expect("it was not stopped");
+        child.wait().expect("it ends");
+        let said = self.said.take().expect("it is read").join().expect("it was read");
         let run: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error} in {said}"));
         let record = run["data"].clone();
         let mut failed = record["outcomes"].as_object().expect("outcomes").clone();
@@ -264,8 +267,10 @@ impl World {
         let port = &service["spec"]["ports"][0]["port"];
         let target = format!("--i-own-this-target --url http://{address}:{port} -o json");
         let mut child = self.spawn(&format!("load run {line} {target}"));
+        let stdout = child.stdout.take().expect("stdout");
+        let said = std::thread::spawn(move || std::io::read_to_string(stdout).expect("text"));
         told(&mut child, "asked");
-        Buyer { child: Some(child) }
+        Buyer { child: Some(child), said: Some(said) }
     }
 
     /// Does `work` with the shop's address, to which a forwarded port leads meanwhile.
