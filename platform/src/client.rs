@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::http::address::escaped;
 use crate::http::operator::Operators;
 pub use crate::http::{Bearer, CallError, Code, Context, Page, Problem};
 use crate::http::{Endpoint, HttpClient};

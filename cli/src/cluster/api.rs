@@ -13,7 +13,7 @@ use hyper::{Method, Request};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Portforwarder;
 use kube::core::{Status, WatchEvent};
-use platform::http::address::escaped;
+use platform::client::escaped;
 use platform::vocabulary::{Env, Timestamp};
 use serde_json::Value;
 
@@ -550,7 +550,7 @@ mod tests {
         assert_eq!(root("v1"), "/api/v1");
         assert_eq!(root("apps/v1"), "/apis/apps/v1");
         assert_eq!(with_selector("/x".into(), ""), "/x");
-        assert_eq!(with_selector("/x".into(), "a/b=c,!d"), "/x?labelSelector=a/b%3Dc%2C%21d");
+        assert_eq!(with_selector("/x".into(), "a/b=c,!d"), "/x?labelSelector=a%2Fb%3Dc%2C%21d");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode, Uri};
-use platform::http::address::escaped;
+use platform::client::escaped;
 use serde::Deserialize;
 
 use super::challenge::Challenge;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use hyper::Uri;
 use platform::app::EngineConfig;
-use platform::http::address::escaped;
+use platform::client::escaped;
 use platform::verify::{Beside, StatementSource};
 use serde_json::Value;
 

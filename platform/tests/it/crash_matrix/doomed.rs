@@ -398,8 +398,17 @@ impl Heir<'_> {
     /// up.
     pub(super) fn take_over(self, endings: &[Ending]) -> Vec<String> {
         let inside = runtime();
-        let running = inside.block_on(app::up(self.config.clone(), UpOptions::default(), |_| {}));
-        let running = running.expect("the next one starts");
+        let deadline = Instant::now() + PATIENCE;
+        let running = loop {
+            match inside.block_on(app::up(self.config.clone(), UpOptions::default(), |_| {})) {
+                Ok(running) => break running,
+                // The thread that writes the statement lets go of it a moment after those that it served are gone.
+                Err(error) if is_held(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => panic!("the next one does not start: {error:?}"),
+            }
+        };
         running.skew_clock(LATER_S);
         let later = Env::system();
         later.clock().skew(LATER_S * 1_000_000);
@@ -426,6 +435,16 @@ impl Heir<'_> {
         let broken = report.outcomes.iter().filter(|outcome| outcome.verdict == verify::Verdict::False);
         broken.map(|outcome| format!("{outcome:?}")).collect()
     }
+}
+
+/// Whether somebody still has what only one process may have.
+fn is_held(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    })
 }
 
 /// The buyers' retries, the ends of their orders, and the books.

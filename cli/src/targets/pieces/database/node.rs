@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use platform::app::installed_postgres::{Installed, USER};
-use platform::http::address::escaped;
+use platform::client::escaped;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin, Command as AsyncCommand};
