@@ -24,6 +24,7 @@ mod order_reactions;
 mod payment;
 mod product;
 mod product_catalogue;
+mod product_staff;
 mod saga_runner;
 mod shop;
 mod shopd;

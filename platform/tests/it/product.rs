@@ -7,7 +7,8 @@ use platform::config::ShopConfig;
 use platform::http::{CallError, Code, Context, PageQuery, Problem};
 use platform::services::product::SERVICE;
 use platform::services::product::client::{
-    Line, NewProduct, NewVariant, ProductClient, ProductStatus, Reservation, ReservationState, Shortage,
+    Line, NewProduct, NewVariant, ProductClient, ProductQuery, ProductStatus, Reservation, ReservationState,
+    Shortage,
 };
 use platform::services::{Job, Mounted};
 use platform::storage::{Batch, Db, EngineConfig, Value};
@@ -135,6 +136,15 @@ impl World {
         for sql in broken {
             assert_eq!(self.numbers(sql).await, [0], "{sql}");
         }
+    }
+
+    pub(crate) async fn add(&self, product: &NewProduct) {
+        self.client.create(&self.staff(Role::Merchandiser), product).await.unwrap();
+    }
+
+    pub(crate) async fn slugs(&self, query: ProductQuery) -> Vec<String> {
+        let page = self.client.list(&self.anybody(), &query).await.unwrap();
+        page.items.into_iter().map(|item| item.slug).collect()
     }
 }
 
