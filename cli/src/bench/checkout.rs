@@ -74,12 +74,67 @@ impl Seen {
 }
 
 /// The whole measurement.
-struct Measured {
+pub(super) struct Measured {
     seen: Seen,
     took: Duration,
     shop_cpu: Option<Duration>,
+    beneath_cpu: Option<Duration>,
     driver_cpu: Option<Duration>,
     resident_kib: Option<u64>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and microseconds far below 2^52")]
+impl Measured {
+    fn confirmed(&self) -> u64 {
+        self.seen.of_status(StatusCode::CREATED)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.seen.of_status(StatusCode::ACCEPTED)
+    }
+
+    /// Orders that were neither confirmed nor accepted for later.
+    pub(super) fn failed(&self) -> u64 {
+        self.seen.all() - self.confirmed() - self.accepted()
+    }
+
+    /// Confirmed orders a second.
+    pub(super) fn orders_per_second(&self) -> f64 {
+        to_tenth(self.confirmed() as f64 / self.took.as_secs_f64().max(f64::EPSILON))
+    }
+
+    /// Microseconds of the shop's processor time an order, where the system tells.
+    pub(super) fn shop_us_per_order(&self) -> Option<f64> {
+        self.per_order_us(self.shop_cpu)
+    }
+
+    /// Microseconds of processor time an order of what the shop stands on, where somebody asked.
+    pub(super) fn beneath_us_per_order(&self) -> Option<f64> {
+        self.per_order_us(self.beneath_cpu)
+    }
+
+    fn driver_us_per_order(&self) -> Option<f64> {
+        self.per_order_us(self.driver_cpu)
+    }
+
+    fn per_order_us(&self, cpu: Option<Duration>) -> Option<f64> {
+        cpu.map(|cpu| to_tenth(cpu.as_secs_f64() * 1e6 / (self.seen.all().max(1) as f64)))
+    }
+
+    /// Milliseconds that this part of the answers came within.
+    fn quantile_ms(&self, quantile: f64) -> f64 {
+        to_hundredth(self.seen.latency_us.value_at_quantile(quantile) as f64 / 1000.0)
+    }
+}
+
+/// A shop that is ready for buyers.
+pub(super) struct Course<'a> {
+    shop: &'a Shop,
+    load: Load,
+    skus: Vec<String>,
+    env: &'a Env,
+    /// Processor time so far of what the shop stands on and is no part of its process; none when it is of no interest.
+    beneath_cpu: &'a dyn Fn() -> Option<Duration>,
 }
 
 /// Runs the load and reports rate, latency and processor time per order.
@@ -92,81 +147,89 @@ pub fn run(ground: &Ground, load: Load, env: &Env, printer: &Printer) -> anyhow:
     progress.step(&format!("starting a shop on {}", ground.engine), 0, 0);
     // A database that was used before has an admin already, whose password nobody knows any more.
     let shop = ground.start(&folder, &["--reset-admin"])?;
-    let skus = stocked(&shop, load, env)?;
-    if load.warm_up > 0 {
-        progress.step("warming up", 0, 0);
-        drive(&shop, load, load.warm_up, &skus, env, &mut progress)?;
-    }
-    let measured = drive(&shop, load, load.orders, &skus, env, &mut progress)?;
+    let course = Course::prepare(&shop, load, load.orders, env, &|| None)?;
+    course.warm_up(&mut progress)?;
+    let measured = course.drive(load.orders, &mut progress)?;
     shop.stop()?;
     progress.clear();
     Ok(report(ground, load, &measured))
 }
 
-/// What is for sale, with enough of each for the whole load.
-fn stocked(shop: &Shop, load: Load, env: &Env) -> anyhow::Result<Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let skus = Buyer::at(&shop.url(), env).await?.skus().await?;
-        let each = u64::try_from((load.orders + load.warm_up) / skus.len() + load.buyers + 1)?;
-        shop.receive_stock(&skus, each).await?;
-        Ok(skus)
-    })
-}
+impl<'a> Course<'a> {
+    /// What is for sale, with enough of each for the warm-up and for `orders` more.
+    pub(super) fn prepare(
+        shop: &'a Shop,
+        load: Load,
+        orders: usize,
+        env: &'a Env,
+        beneath_cpu: &'a dyn Fn() -> Option<Duration>,
+    ) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let skus = runtime.block_on(async {
+            let skus = Buyer::at(&shop.url(), env).await?.skus().await?;
+            let each = u64::try_from((orders + load.warm_up) / skus.len() + load.buyers + 1)?;
+            shop.receive_stock(&skus, each).await?;
+            anyhow::Ok(skus)
+        })?;
+        Ok(Self { shop, load, skus, env, beneath_cpu })
+    }
 
-/// Fills `orders` carts, then lets all buyers go at once.
-fn drive(
-    shop: &Shop,
-    load: Load,
-    orders: usize,
-    skus: &[String],
-    env: &Env,
-    progress: &mut Progress<'_>,
-) -> anyhow::Result<Measured> {
-    let threads = load.threads.clamp(1, load.buyers);
-    // The buyers and this thread, which reads the clocks.
-    let gate = Arc::new(Barrier::new(load.buyers + 1));
-    let filled = Arc::new(AtomicU64::new(0));
-    let mut workers = Vec::new();
-    for thread in 0..threads {
-        let buyers: Vec<usize> = (0..load.buyers).filter(|buyer| buyer % threads == thread).collect();
-        let part = Part {
-            url: shop.url(),
-            shares: buyers.iter().map(|buyer| share(orders, load.buyers, *buyer)).collect(),
-            first: thread,
-            skus: skus.to_vec(),
-            env: env.clone(),
+    /// The orders before the clock runs, if any were asked for.
+    pub(super) fn warm_up(&self, progress: &mut Progress<'_>) -> anyhow::Result<()> {
+        if self.load.warm_up > 0 {
+            progress.step("warming up", 0, 0);
+            self.drive(self.load.warm_up, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Fills `orders` carts, then lets all buyers go at once.
+    pub(super) fn drive(&self, orders: usize, progress: &mut Progress<'_>) -> anyhow::Result<Measured> {
+        let Self { shop, load, .. } = self;
+        let threads = load.threads.clamp(1, load.buyers);
+        // The buyers and this thread, which reads the clocks.
+        let gate = Arc::new(Barrier::new(load.buyers + 1));
+        let filled = Arc::new(AtomicU64::new(0));
+        let mut workers = Vec::new();
+        for thread in 0..threads {
+            let buyers = (0..load.buyers).filter(|buyer| buyer % threads == thread);
+            let part = Part {
+                url: shop.url(),
+                shares: buyers.map(|buyer| share(orders, load.buyers, buyer)).collect(),
+                first: thread,
+                skus: self.skus.clone(),
+                env: self.env.clone(),
+            };
+            let (gate, filled) = (Arc::clone(&gate), Arc::clone(&filled));
+            workers.push(std::thread::spawn(move || part.run(&gate, &filled)));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let total = u64::try_from(orders).unwrap_or(u64::MAX);
+        let is_open = runtime.block_on(wait_for_gate(&gate, &workers, || {
+            progress.step("filling carts", filled.load(Ordering::Relaxed), total);
+        }));
+        if !is_open {
+            let failed = workers.into_iter().find(std::thread::JoinHandle::is_finished).map(joined);
+            return Err(failed.and_then(Result::err).context("could not fill the carts")?);
+        }
+        progress.step("placing orders", 0, 0);
+        let began = Instant::now();
+        let clocks = || {
+            let driver = process::cpu_time(std::process::id());
+            [process::cpu_time(shop.pid()), (self.beneath_cpu)(), driver]
         };
-        let (gate, filled) = (Arc::clone(&gate), Arc::clone(&filled));
-        workers.push(std::thread::spawn(move || part.run(&gate, &filled)));
+        let before = clocks();
+        let mut seen = Seen::new()?;
+        for worker in workers {
+            seen.add(&joined(worker)?)?;
+        }
+        let took = began.elapsed();
+        let after = clocks();
+        let used = |clock: usize| Some(after[clock]?.saturating_sub(before[clock]?));
+        let resident_kib = process::memory(shop.pid()).map(|memory| memory.resident_kib);
+        let (shop_cpu, beneath_cpu, driver_cpu) = (used(0), used(1), used(2));
+        Ok(Measured { seen, took, shop_cpu, beneath_cpu, driver_cpu, resident_kib })
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let total = u64::try_from(orders).unwrap_or(u64::MAX);
-    let is_open = runtime.block_on(wait_for_gate(&gate, &workers, || {
-        progress.step("filling carts", filled.load(Ordering::Relaxed), total);
-    }));
-    if !is_open {
-        let failed = workers.into_iter().find(std::thread::JoinHandle::is_finished).map(joined);
-        return Err(failed.and_then(Result::err).context("could not fill the carts")?);
-    }
-    progress.step("placing orders", 0, 0);
-    let began = Instant::now();
-    let clocks = || (process::cpu_time(shop.pid()), process::cpu_time(std::process::id()));
-    let (shop_before, driver_before) = clocks();
-    let mut seen = Seen::new()?;
-    for worker in workers {
-        seen.add(&joined(worker)?)?;
-    }
-    let took = began.elapsed();
-    let (shop_after, driver_after) = clocks();
-    let used = |before: Option<Duration>, after: Option<Duration>| Some(after?.saturating_sub(before?));
-    Ok(Measured {
-        seen,
-        took,
-        shop_cpu: used(shop_before, shop_after),
-        driver_cpu: used(driver_before, driver_after),
-        resident_kib: process::memory(shop.pid()).map(|memory| memory.resident_kib),
-    })
 }
 
 /// Waits until every buyer has its carts. False when a thread ended before: it has failed, and the others
@@ -263,18 +326,14 @@ async fn buy(
     Ok(seen)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts and microseconds far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
 fn report(ground: &Ground, load: Load, measured: &Measured) -> Report {
     let seen = &measured.seen;
-    let confirmed = seen.of_status(StatusCode::CREATED);
-    let accepted = seen.of_status(StatusCode::ACCEPTED);
-    let failed = seen.all() - confirmed - accepted;
+    let (confirmed, accepted, failed) = (measured.confirmed(), measured.accepted(), measured.failed());
     let seconds = measured.took.as_secs_f64();
-    let rate = to_tenth(confirmed as f64 / seconds.max(f64::EPSILON));
-    let quantile = |quantile: f64| to_hundredth(seen.latency_us.value_at_quantile(quantile) as f64 / 1000.0);
-    let per_order =
-        |cpu: Option<Duration>| cpu.map(|cpu| to_tenth(cpu.as_secs_f64() * 1e6 / (seen.all().max(1) as f64)));
-    let (shop_us, driver_us) = (per_order(measured.shop_cpu), per_order(measured.driver_cpu));
+    let rate = measured.orders_per_second();
+    let quantile = |quantile: f64| measured.quantile_ms(quantile);
+    let (shop_us, driver_us) = (measured.shop_us_per_order(), measured.driver_us_per_order());
     let data = json!({
         "engine": ground.engine,
         "buyers": load.buyers,
@@ -295,8 +354,6 @@ fn report(ground: &Ground, load: Load, measured: &Measured) -> Report {
         "shop_resident_kib": measured.resident_kib,
         "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
     });
-    let us =
-        |us: Option<f64>| us.map_or_else(|| "not told by the system".to_owned(), |us| format!("{us:.0} µs"));
     let report = Report::facts(
         data,
         [
@@ -308,8 +365,8 @@ fn report(ground: &Ground, load: Load, measured: &Measured) -> Report {
                 "latency",
                 format!("p50 {} ms, p95 {} ms, p99 {} ms", quantile(0.5), quantile(0.95), quantile(0.99)),
             ),
-            ("shop CPU per order", us(shop_us)),
-            ("driver CPU per order", us(driver_us)),
+            ("shop CPU per order", told_us(shop_us)),
+            ("driver CPU per order", told_us(driver_us)),
         ],
     );
     verdict(report, load, rate, failed, ground)
@@ -327,6 +384,11 @@ fn verdict(report: Report, load: Load, rate: f64, failed: u64, ground: &Ground) 
             .last_line(format!("under the {least} orders a second that were asked for")),
         _ => report.last_line(whole),
     }
+}
+
+/// A figure of processor time, for people.
+pub(super) fn told_us(us: Option<f64>) -> String {
+    us.map_or_else(|| "not told by the system".to_owned(), |us| format!("{us:.0} µs"))
 }
 
 fn to_tenth(number: f64) -> f64 {

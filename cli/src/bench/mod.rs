@@ -19,6 +19,7 @@ pub mod help;
 pub mod load_engine;
 pub mod memory;
 pub mod outage;
+pub mod postgres;
 pub mod start;
 pub mod verify;
 

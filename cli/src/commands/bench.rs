@@ -1,12 +1,15 @@
 //! `shopctl bench`: measures a shop of its own on this machine.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 
 use super::duration::Span;
 use crate::bench::checkout::Load;
 use crate::bench::load_engine::Rounds;
 use crate::bench::outage::{Mode, Outage};
-use crate::bench::{Ground, catalogue, checkout, help, load_engine, memory, outage, start, verify};
+use crate::bench::postgres::Turns;
+use crate::bench::{Ground, catalogue, checkout, help, load_engine, memory, outage, postgres, start, verify};
 use crate::config::{Engine, Overrides};
 use crate::context::Context;
 use crate::output::Report;
@@ -20,6 +23,8 @@ pub enum BenchCommand {
     Memory(MemoryArgs),
     /// Orders a second, whole saga, on the disk before the answer
     Checkout(CheckoutArgs),
+    /// Orders a second on a PostgreSQL of its own, beside pgbench
+    Postgres(PostgresArgs),
     /// CPU of a catalogue read through the gateway, beside bare axum
     Catalogue(RoundsArgs),
     /// CPU of a request of the load engine, beside wrk
@@ -82,6 +87,29 @@ pub struct CheckoutArgs {
     threads: u32,
     /// Orders a second under which the command ends with 14
     #[arg(long, value_name = "RATE")]
+    at_least: Option<f64>,
+}
+
+/// The words of `bench postgres`.
+#[derive(Debug, Args)]
+pub struct PostgresArgs {
+    /// Buyers at once, and clients of pgbench
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100))]
+    buyers: u32,
+    /// Orders of each turn
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..))]
+    orders: u32,
+    /// Orders before the first turn
+    #[arg(long, default_value_t = 500)]
+    warm_up: u32,
+    /// Length of each turn of pgbench, whole seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Turns of each side; the middle one counts
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Ratio under which the command ends with 14
+    #[arg(long, value_name = "RATIO")]
     at_least: Option<f64>,
 }
 
@@ -162,6 +190,7 @@ impl BenchCommand {
             Self::Start(_) => "start",
             Self::Memory(_) => "memory",
             Self::Checkout(_) => "checkout",
+            Self::Postgres(_) => "postgres",
             Self::Catalogue(_) => "catalogue",
             Self::LoadEngine(_) => "load-engine",
             Self::Help(_) => "help",
@@ -185,7 +214,6 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
             load_engine::run(&ground(&args.ground, context)?, args.rounds(), printer)
         }
         BenchCommand::Checkout(args) => {
-            let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
             let load = Load {
                 buyers: count(args.buyers),
                 orders: count(args.orders),
@@ -195,24 +223,45 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
             };
             checkout::run(&ground(&args.ground, context)?, load, env, printer)
         }
+        BenchCommand::Postgres(args) => {
+            let load = Load {
+                buyers: count(args.buyers),
+                orders: count(args.orders),
+                warm_up: count(args.warm_up),
+                threads: 1,
+                at_least: None,
+            };
+            let turns = Turns { load, seconds: args.seconds, rounds: args.rounds, at_least: args.at_least };
+            postgres::run(&ground_with_postgres(context)?, turns, env, printer)
+        }
         BenchCommand::Help(args) => help::run(args.rounds, args.at_most, printer),
         BenchCommand::Verify(args) => {
             verify::run(&ground(&args.ground, context)?, args.orders, args.buyers, env, printer)
         }
         BenchCommand::Outage(args) => {
-            let outage = Outage {
-                mode: args.mode,
-                duration: args.duration.duration(),
-                lanes: usize::try_from(args.lanes).unwrap_or(usize::MAX),
-            };
+            let outage =
+                Outage { mode: args.mode, duration: args.duration.duration(), lanes: count(args.lanes) };
             outage::run(&ground(&args.ground, context)?, outage, env, printer)
         }
     }
 }
 
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
 /// Beside the data of the shop, so that the disk is the one that would be used.
 fn ground(args: &GroundArgs, context: &Context<'_>) -> anyhow::Result<Ground> {
     let settings = context.settings(&Overrides { engine: args.engine, ..Overrides::default() })?;
-    let folder = settings.data_dir.parent().unwrap_or(&settings.data_dir).to_owned();
-    Ok(Ground { folder, engine: settings.engine })
+    Ok(Ground { folder: beside(settings.data_dir), engine: settings.engine })
+}
+
+/// The same, whatever database the settings name: this measurement brings its own.
+fn ground_with_postgres(context: &Context<'_>) -> anyhow::Result<Ground> {
+    let overrides = Overrides { engine: Some(Engine::Postgres), processes: true, ..Overrides::default() };
+    Ok(Ground { folder: beside(context.settings(&overrides)?.data_dir), engine: Engine::Postgres })
+}
+
+fn beside(data_dir: PathBuf) -> PathBuf {
+    data_dir.parent().map(Path::to_owned).unwrap_or(data_dir)
 }

@@ -13,6 +13,7 @@ mod standby;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use platform::app::installed_postgres::{Installed, USER};
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Exit, Failure};
+use crate::process;
 use guardian::Guardian;
 use node::{DATABASE, Node};
 use roles::{Name, RolesFile};
@@ -34,7 +36,7 @@ const MAKE_MAX: Duration = Duration::from_secs(30);
 
 /// Something that whoever runs the shop should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(crate) struct Notice {
     /// A word for scripts: `primary_lost`.
     pub(super) what: &'static str,
     /// A sentence for people.
@@ -61,7 +63,8 @@ pub struct DatabaseFacts {
 }
 
 /// A database of the shop's own that runs.
-pub(super) struct Database {
+pub(crate) struct Database {
+    nodes: [Node; 2],
     url: String,
     facts: watch::Receiver<DatabaseFacts>,
     stop: CancellationToken,
@@ -71,7 +74,7 @@ pub(super) struct Database {
 impl Database {
     /// Starts the database under `data_dir`; makes it when there is none. With a standby, answers once every write is on
     /// two nodes. Answers it with what happens to it from now on.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         data_dir: &Path,
         wants_standby: bool,
     ) -> anyhow::Result<(Self, UnboundedReceiver<Notice>)> {
@@ -87,7 +90,7 @@ impl Database {
         let (sender, facts) = watch::channel(DatabaseFacts::default());
         let file = RolesFile::in_folder(&folder);
         let started = async {
-            let mut guardian = Guardian::new(nodes, file, wants_standby, notices, sender)?;
+            let mut guardian = Guardian::new(nodes.clone(), file, wants_standby, notices, sender)?;
             let server = guardian.start_writer().await?;
             let first = guardian.first_standby().await?;
             make_database(guardian.writer()).await?;
@@ -96,7 +99,7 @@ impl Database {
         let (guardian, server, first) = started.await.map_err(|error| broken(data_dir, error))?;
         let stop = CancellationToken::new();
         let guardian = tokio::spawn(guardian.watch(server, first, stop.clone()));
-        Ok((Self { url, facts, stop, guardian }, heard))
+        Ok((Self { nodes, url, facts, stop, guardian }, heard))
     }
 
     /// How it is, now and whenever that changes.
@@ -105,12 +108,28 @@ impl Database {
     }
 
     /// Where the shop finds it.
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
+    /// A program of PostgreSQL's, whose environment leads it to the server that writes.
+    pub(crate) fn client(&self, name: &str) -> Command {
+        self.writer().client(name)
+    }
+
+    /// Processor time so far of the processes of the server that writes. One that has ended counts no longer.
+    pub(crate) fn cpu_time(&self) -> Option<Duration> {
+        let pids = self.writer().pids().ok()?;
+        Some(pids.into_iter().filter_map(process::cpu_time).sum())
+    }
+
+    fn writer(&self) -> &Node {
+        let [a, b] = &self.nodes;
+        if self.facts.borrow().writer == b.name { b } else { a }
+    }
+
     /// Stops it in order.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.guardian.await.ok();
     }

@@ -107,6 +107,13 @@ impl Node {
         self.installed.command(name, &self.folder)
     }
 
+    /// A program of PostgreSQL's, as the server's user, whose environment leads it to this server.
+    pub(super) fn client(&self, name: &str) -> Command {
+        let mut command = self.program(name);
+        command.env("PGHOST", &self.folder).env("PGPORT", self.port.to_string()).env("PGUSER", USER);
+        command
+    }
+
     /// Gives a file to the server's user.
     pub(super) fn give(&self, path: &Path) -> io::Result<()> {
         self.installed.give(path)
