@@ -118,11 +118,13 @@ impl Drive {
     }
 }
 
-fn absent(name: &str, error: std::io::Error) -> Failure {
+/// `name` could not be started, and how it comes to be there.
+pub(super) fn absent(name: &str, error: std::io::Error) -> Failure {
     let failure =
         Failure::new(Exit::Preflight, "E-NO-DRIVER", format!("could not start {name}")).object(name);
     let hint = match name {
         "wrk" => "install it: it is the package `wrk` of Debian and Ubuntu",
+        "pgbench" => "install it: it comes with PostgreSQL's server, Debian's package `postgresql`",
         _ => "look whether it can be executed",
     };
     failure.hint(hint).because(error)

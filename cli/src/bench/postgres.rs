@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Ground;
 use super::checkout::{Course, Load, Measured, told_us};
+use super::driver::absent;
 use super::ground::Folder;
 use super::load_engine::middle;
 use crate::failure::Exit;
@@ -117,7 +118,7 @@ fn pgbench(database: &Database) -> Command {
 
 /// Runs it to its end: what it said on stdout.
 fn ask(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().context("could not start pgbench, which comes with PostgreSQL's server")?;
+    let output = command.output().map_err(|error| absent("pgbench", error))?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "pgbench failed: {}", stderr.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::buying::place;
+use crate::pieces::shop::{has_postgres, project};
 use crate::running::Running;
 use crate::shopctl::{Project, Ran, steady};
 
@@ -298,4 +299,23 @@ fn an_outage_of_the_provider_loses_no_order_and_charges_none_twice() {
         assert!(data["breaker_opened_ms"].is_number() && data["recovered_ms"].is_number(), "{data}");
         assert!(data["orders"].as_u64() > Some(10), "{data}");
     }
+}
+
+/// What comes out is for the documentation; that both run on one server, and that nothing of it is left, holds anywhere.
+#[test]
+fn the_shop_and_pgbench_take_turns_on_a_server_that_is_gone_afterwards() {
+    if !has_postgres() {
+        return;
+    }
+    let project = project();
+    let ran = project.run("bench postgres --buyers 4 --orders 12 --warm-up 4 --rounds 2 --seconds 1 -o json");
+    assert_eq!(ran.code, 0, "{}", ran.picture());
+    let data = &ran.json()["data"];
+    assert_eq!((&data["failed"], data["rounds"].as_array().map(Vec::len)), (&json!(0), Some(2)), "{data}");
+    for figure in ["orders_per_second", "pgbench_per_second", "ratio", "server_cpu_us_per_order"] {
+        assert!(data[figure].as_f64() > Some(0.0), "{figure} in {data}");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(project.path().join(".shopctl")).expect("a folder").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
