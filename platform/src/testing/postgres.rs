@@ -26,13 +26,16 @@ const START: Duration = Duration::from_secs(60);
 const REFUSALS: &[&str] = &["could not create any TCP/IP sockets", "pre-existing shared memory", "lock file"];
 
 /// Waits for the end of its parent, who holds the other end of its standard input, and then ends the server and its
-/// folder: so nothing is left behind even when the test process is killed.
+/// folder: so nothing is left behind even when the test process is killed. It says so more than once: a server that has
+/// only just begun does not listen yet, since what a shell starts in the background ignores this signal at first.
 const KEEPER: &str = r#"
 "$1" -D "$2/data" >"$2/server.log" 2>&1 &
 server=$!
 read -r word
-kill -QUIT "$server" 2>/dev/null
+(while kill -QUIT "$server"; do sleep 0.1; done) 2>/dev/null &
+insists=$!
 wait "$server"
+kill "$insists" 2>/dev/null
 [ "$word" = keep ] || rm -rf "$2"
 "#;
 
@@ -204,6 +207,11 @@ fn say_skipped(error: &io::Error) {
 }
 
 fn keeper(installed: &Installed, folder: &Path) -> io::Result<Child> {
+    // What the server before said is not held against this one.
+    match fs::remove_file(folder.join("server.log")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     installed
         .as_account(Command::new("sh"), folder)
         .args(["-c", KEEPER, "keeper"])
@@ -240,5 +248,31 @@ fn template(installed: &Installed) -> io::Result<PathBuf> {
         // Another process was faster.
         Err(_) if cached.exists() => Ok(cached),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ended while the shell or the server only begins, at whatever moment that is.
+    #[test]
+    fn a_server_that_has_hardly_begun_is_ended_too() {
+        let Ok(installed) = Installed::find() else { return say_skipped(&io::ErrorKind::NotFound.into()) };
+        let template = template(&installed).unwrap();
+        for wait_ms in [0, 1, 2, 4, 8, 16, 32] {
+            let folder = private_folder("shop-postgres-", &installed).unwrap();
+            let data = folder.path().join("data");
+            run(installed.as_account(Command::new("cp"), folder.path()).arg("-a").arg(&template).arg(&data))
+                .unwrap();
+            let settings =
+                format!("listen_addresses = ''\nunix_socket_directories = '{}'\n", folder.path().display());
+            fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+            let mut keeper = keeper(&installed, folder.path()).unwrap();
+            thread::sleep(Duration::from_millis(wait_ms));
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
+            assert!(!data.exists(), "it ended the server and its folder after {wait_ms} ms");
+        }
     }
 }

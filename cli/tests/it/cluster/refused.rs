@@ -34,10 +34,17 @@ fn an_environment_of_this_machine_is_not_deployed_to() {
 #[test]
 fn a_shop_on_a_cluster_is_reached_through_its_cluster() {
     let project = project("context = \"kind-shop\"");
-    for line in ["open api", "verify", "saga list", "dlq list", "breaker list", "load run mixed"] {
-        let found = refused(&project, &format!("{line} -e dev"));
-        assert_eq!(found, (6, "E-KUBE-UNREACHABLE".to_owned()), "{line}");
-    }
+    let lines = ["open api", "verify", "saga list", "dlq list", "breaker list", "load run mixed"];
+    // Each tries for some seconds before it gives up.
+    std::thread::scope(|scope| {
+        let asked = lines.map(|line| {
+            let project = &project;
+            (line, scope.spawn(move || refused(project, &format!("{line} -e dev"))))
+        });
+        for (line, found) in asked {
+            assert_eq!(found.join().expect("an answer"), (6, "E-KUBE-UNREACHABLE".to_owned()), "{line}");
+        }
+    });
 }
 
 #[test]
