@@ -195,15 +195,18 @@ async fn a_server_that_crashes_and_comes_back_keeps_what_was_acknowledged() {
     for _ in 0..3 {
         writers.until_written(100).await;
         cluster = tokio::task::spawn_blocking(move || {
+            let crashed = cluster.pid().unwrap();
             cluster.crash_and_restart().unwrap();
+            assert_ne!(cluster.pid().unwrap(), crashed);
             cluster
         })
         .await
         .unwrap();
     }
+    // Whether a writer was told of it is chance: a server without its postmaster ends what is under way, and whoever has
+    // nothing under way waits for the next one.
     writers.until_written(100).await;
     let told = writers.stop().await;
-    assert!(!told.not_written.is_empty() || !told.unknown.is_empty(), "the outage was felt");
     check(&told, &pairs(&db).await);
 }
 
