@@ -66,13 +66,7 @@ impl Cluster {
 
     fn start_once(installed: &Installed, template: &Path) -> io::Result<Self> {
         let folder = private_folder("shop-postgres-", installed)?;
-        let data = folder.path().join("data");
-        run(installed
-            .as_account(Command::new("cp"), folder.path())
-            .arg("-a")
-            .arg("--reflink=auto")
-            .arg(template)
-            .arg(&data))?;
+        let data = copied(template, installed, folder.path())?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n\
@@ -191,8 +185,7 @@ pub async fn database() -> Option<String> {
         match tokio::task::spawn_blocking(Cluster::start).await.expect("the cluster's start") {
             Ok(cluster) => Some(Arc::new(cluster)),
             Err(error) => {
-                assert!(std::env::var_os(REQUIRE).is_none(), "{REQUIRE} is set, but {error}");
-                say_skipped(&error);
+                skip(&error);
                 None
             }
         }
@@ -201,8 +194,10 @@ pub async fn database() -> Option<String> {
     Some(cluster.create_database().await.expect("a fresh database"))
 }
 
+/// Says that there is no PostgreSQL to test with; fails where it must be there.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so, and tests have no printer")]
-fn say_skipped(error: &io::Error) {
+fn skip(error: &io::Error) {
+    assert!(std::env::var_os(REQUIRE).is_none(), "{REQUIRE} is set, but {error}");
     eprintln!("SKIPPED on PostgreSQL: {error}");
 }
 
@@ -232,6 +227,14 @@ fn private_folder(prefix: &str, installed: &Installed) -> io::Result<TempDir> {
     Ok(folder)
 }
 
+/// Copies the cluster `template` into `folder`: where its data are.
+fn copied(template: &Path, installed: &Installed, folder: &Path) -> io::Result<PathBuf> {
+    let data = folder.join("data");
+    let mut copy = installed.as_account(Command::new("cp"), folder);
+    run(copy.args(["-a", "--reflink=auto"]).arg(template).arg(&data))?;
+    Ok(data)
+}
+
 /// `initdb` takes seconds, a copy of what it made takes milliseconds: so it is made once per machine and version.
 fn template(installed: &Installed) -> io::Result<PathBuf> {
     let scratch = private_folder("shop-postgres-template-", installed)?;
@@ -258,13 +261,14 @@ mod tests {
     /// Ended while the shell or the server only begins, at whatever moment that is.
     #[test]
     fn a_server_that_has_hardly_begun_is_ended_too() {
-        let Ok(installed) = Installed::find() else { return say_skipped(&io::ErrorKind::NotFound.into()) };
+        let installed = match Installed::find() {
+            Ok(installed) => installed,
+            Err(error) => return skip(&error),
+        };
         let template = template(&installed).unwrap();
         for wait_ms in [0, 1, 2, 4, 8, 16, 32] {
             let folder = private_folder("shop-postgres-", &installed).unwrap();
-            let data = folder.path().join("data");
-            run(installed.as_account(Command::new("cp"), folder.path()).arg("-a").arg(&template).arg(&data))
-                .unwrap();
+            let data = copied(&template, &installed, folder.path()).unwrap();
             let settings =
                 format!("listen_addresses = ''\nunix_socket_directories = '{}'\n", folder.path().display());
             fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
