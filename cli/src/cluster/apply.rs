@@ -107,8 +107,8 @@ pub async fn apply(
 /// Makes what we applied ours alone, so that the next change meets nobody. Answers the object as it is then.
 async fn alone(api: &Api, mut now: Object) -> Result<Object, ApplyError> {
     let key = now.key().clone();
-    let kind = (now.api_version().to_owned(), now.kind().to_owned());
-    let kind = (kind.0.as_str(), kind.1.as_str());
+    let (version, kind) = (now.api_version().to_owned(), now.kind().to_owned());
+    let kind = (version.as_str(), kind.as_str());
     for tries_left in (0..SOLE_TRIES).rev() {
         let Some(operations) = ownership::sole(&now, MANAGER) else { break };
         match api.amend(kind, &key.namespace, &key.name, &operations.into()).await {

@@ -125,12 +125,16 @@ pub fn sole(object: &Object, ours: &str) -> Option<Vec<Value>> {
     })
 }
 
+/// The fields in a field; none when it was set as a whole.
+fn parts(field: &Value) -> Option<&Map<String, Value>> {
+    field.as_object().filter(|parts| !parts.is_empty())
+}
+
 /// What `theirs` has that `ours` has not. What was set as a whole by either is one field.
 fn without(theirs: &Map<String, Value>, ours: &Map<String, Value>) -> Map<String, Value> {
     let left = theirs.iter().filter_map(|(word, below)| {
         let Some(own) = ours.get(word) else { return Some((word.clone(), below.clone())) };
-        let parts = |fields: &'_ Value| fields.as_object().filter(|parts| !parts.is_empty()).cloned();
-        let rest = without(&parts(below)?, &parts(own)?);
+        let rest = without(parts(below)?, parts(own)?);
         (!rest.is_empty()).then(|| (word.clone(), Value::Object(rest)))
     });
     left.collect()
