@@ -69,7 +69,6 @@ fn a_target_that_closes_after_every_answer_is_asked_again_on_another_connection(
     assert_eq!((ran.code, outcomes(&ran)), (0, serde_json::json!({"ok": 80})), "{}", ran.picture());
 }
 
-/// Errors are fast: no objective about times may be all that a run is judged by, and none at all judges nothing.
 /// A stall makes many connections, of which the quiet time after it needs one; the second stall finds the others closed.
 #[test]
 fn connections_that_were_closed_while_nobody_needed_them_cost_no_request() {
@@ -89,6 +88,7 @@ fn connections_that_were_closed_while_nobody_needed_them_cost_no_request() {
     assert!(opened > 4.0, "the first stall took {opened} connections");
 }
 
+/// Errors are fast: no objective about times may be all that a run is judged by, and none at all judges nothing.
 #[test]
 fn fast_errors_are_no_pass_whatever_was_asked() {
     let project = Project::new();
