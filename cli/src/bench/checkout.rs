@@ -20,6 +20,7 @@ use tokio::sync::Barrier;
 
 use super::Ground;
 use super::buyer::{Basket, Buyer};
+use super::figures::{to_hundredth, to_tenth};
 use super::ground::Shop;
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
@@ -36,8 +37,6 @@ pub struct Load {
     pub warm_up: usize,
     /// Threads of the driver.
     pub threads: usize,
-    /// Orders a second under which the verdict is a missed objective.
-    pub at_least: Option<f64>,
 }
 
 /// What the buyers of one thread saw.
@@ -137,11 +136,18 @@ pub(super) struct Course<'a> {
     beneath_cpu: &'a dyn Fn() -> Option<Duration>,
 }
 
-/// Runs the load and reports rate, latency and processor time per order.
+/// Runs the load and reports rate, latency and processor time per order. Fewer than `at_least` orders a second are a missed
+/// objective.
 ///
 /// # Errors
 /// When the shop does not start, or carts cannot be filled.
-pub fn run(ground: &Ground, load: Load, env: &Env, printer: &Printer) -> anyhow::Result<Report> {
+pub fn run(
+    ground: &Ground,
+    load: Load,
+    at_least: Option<f64>,
+    env: &Env,
+    printer: &Printer,
+) -> anyhow::Result<Report> {
     let folder = ground.folder("checkout");
     let mut progress = Progress::new(printer);
     progress.step(&format!("starting a shop on {}", ground.engine), 0, 0);
@@ -152,7 +158,7 @@ pub fn run(ground: &Ground, load: Load, env: &Env, printer: &Printer) -> anyhow:
     let measured = course.drive(load.orders, &mut progress)?;
     shop.stop()?;
     progress.clear();
-    Ok(report(ground, load, &measured))
+    Ok(report(ground, load, at_least, &measured))
 }
 
 impl<'a> Course<'a> {
@@ -327,7 +333,7 @@ async fn buy(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
-fn report(ground: &Ground, load: Load, measured: &Measured) -> Report {
+fn report(ground: &Ground, load: Load, at_least: Option<f64>, measured: &Measured) -> Report {
     let seen = &measured.seen;
     let (confirmed, accepted, failed) = (measured.confirmed(), measured.accepted(), measured.failed());
     let seconds = measured.took.as_secs_f64();
@@ -369,15 +375,22 @@ fn report(ground: &Ground, load: Load, measured: &Measured) -> Report {
             ("driver CPU per order", told_us(driver_us)),
         ],
     );
-    verdict(report, load, rate, failed, ground)
+    verdict(report, load, at_least, rate, failed, ground)
 }
 
-fn verdict(report: Report, load: Load, rate: f64, failed: u64, ground: &Ground) -> Report {
+fn verdict(
+    report: Report,
+    load: Load,
+    at_least: Option<f64>,
+    rate: f64,
+    failed: u64,
+    ground: &Ground,
+) -> Report {
     let whole = format!(
         "{} buyers at once on {}, whole saga, on the disk before the answer",
         load.buyers, ground.engine
     );
-    match load.at_least {
+    match at_least {
         _ if failed > 0 => report.exit(Exit::Partial).last_line(format!("{failed} orders failed; {whole}")),
         Some(least) if rate < least => report
             .exit(Exit::Threshold)
@@ -389,14 +402,6 @@ fn verdict(report: Report, load: Load, rate: f64, failed: u64, ground: &Ground) 
 /// A figure of processor time, for people.
 pub(super) fn told_us(us: Option<f64>) -> String {
     us.map_or_else(|| "not told by the system".to_owned(), |us| format!("{us:.0} µs"))
-}
-
-fn to_tenth(number: f64) -> f64 {
-    (number * 10.0).round() / 10.0
-}
-
-fn to_hundredth(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
 }
 
 #[cfg(test)]
@@ -415,8 +420,9 @@ mod tests {
     #[test]
     fn a_missed_rate_is_a_missed_objective_and_a_failed_order_is_worse() {
         let ground = Ground { folder: "/".into(), engine: crate::config::Engine::Sqlite };
-        let load = Load { buyers: 1, orders: 1, warm_up: 0, threads: 1, at_least: Some(100.0) };
-        let exit = |rate, failed| verdict(Report::default(), load, rate, failed, &ground).exit_code();
+        let load = Load { buyers: 1, orders: 1, warm_up: 0, threads: 1 };
+        let exit =
+            |rate, failed| verdict(Report::default(), load, Some(100.0), rate, failed, &ground).exit_code();
         assert_eq!(exit(99.0, 0), Exit::Threshold);
         assert_eq!(exit(100.0, 0), Exit::Ok);
         assert_eq!(exit(100.0, 1), Exit::Partial);

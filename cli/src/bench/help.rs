@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::load_engine::{middle, to_hundredth};
+use super::figures::{middle, to_hundredth};
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::Ground;
 use super::bare::Bare;
 use super::driver::{Drive, Driven};
+use super::figures::{middle, to_hundredth};
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
 
@@ -84,17 +85,6 @@ fn report(rounds: Rounds, ours: &[Driven], wrk: &[Driven]) -> Report {
         }
         _ => report.last_line(whole),
     }
-}
-
-/// The middle of a figure.
-pub(super) fn middle<T>(all: &[T], figure: impl Fn(&T) -> f64) -> f64 {
-    let mut figures: Vec<f64> = all.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(0.0)
-}
-
-pub(super) fn to_hundredth(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
 }
 
 #[cfg(test)]

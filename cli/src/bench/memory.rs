@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Ground;
 use super::buyer::Buyer;
+use super::figures::to_tenth;
 use super::ground::Shop;
 use crate::output::{Printer, Progress, Report};
 use crate::process::{self, Memory};
@@ -99,5 +100,5 @@ fn report(ground: &Ground, orders: u32, at_start: Memory, after_orders: Memory, 
 /// To a tenth.
 #[expect(clippy::cast_precision_loss, reason = "no memory is that large")]
 pub(super) fn to_mib(kib: u64) -> f64 {
-    (kib as f64 / 102.4).round() / 10.0
+    to_tenth(kib as f64 / 1024.0)
 }

@@ -14,6 +14,7 @@ mod buyer;
 pub mod catalogue;
 pub mod checkout;
 mod driver;
+mod figures;
 mod ground;
 pub mod help;
 pub mod load_engine;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::Ground;
 use super::buyer::Buyer;
+use super::figures::to_tenth;
 use super::ground::Shop;
 use crate::failure::{Exit, Failure};
 use crate::output::{Printer, Progress, Report};
@@ -273,7 +274,7 @@ impl Heard {
 }
 
 fn ms(span: Duration) -> f64 {
-    (span.as_secs_f64() * 10_000.0).round() / 10.0
+    to_tenth(span.as_secs_f64() * 1000.0)
 }
 
 fn report(ground: &Ground, outage: Outage, measured: &Measured) -> Report {

@@ -2,7 +2,7 @@
 //! on one server that is made for the measurement and removed afterwards. The ratio counts, not a rate: an order is a whole
 //! saga of a dozen transactions, and pgbench's transaction is three statements.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context as _;
 use platform::vocabulary::Env;
@@ -11,8 +11,8 @@ use serde_json::json;
 use super::Ground;
 use super::checkout::{Course, Load, Measured, told_us};
 use super::driver::absent;
+use super::figures::{middle, to_hundredth, to_tenth};
 use super::ground::Folder;
-use super::load_engine::middle;
 use crate::failure::Exit;
 use crate::output::{Printer, Progress, Report};
 use crate::targets::pieces::database::Database;
@@ -112,7 +112,7 @@ fn measure(
 
 fn pgbench(database: &Database) -> Command {
     let mut command = database.client("pgbench");
-    command.env("PGDATABASE", PEERS_DATABASE).stdin(Stdio::null());
+    command.env("PGDATABASE", PEERS_DATABASE);
     command
 }
 
@@ -137,20 +137,20 @@ fn parse(said: &str) -> Option<f64> {
 }
 
 fn report(turns: Turns, taken: &[Turn]) -> Report {
-    let ratio = round(middle(taken, Turn::ratio), 10_000.0);
+    let ratio = places(middle(taken, Turn::ratio));
     let failed: u64 = taken.iter().map(|turn| turn.failed).sum();
-    let orders = round(middle(taken, |turn| turn.orders_per_second), 10.0);
-    let peer = round(middle(taken, |turn| turn.pgbench_per_second), 10.0);
+    let orders = middle(taken, |turn| turn.orders_per_second);
+    let peer = to_tenth(middle(taken, |turn| turn.pgbench_per_second));
     let middle_us = |of: fn(&Turn) -> Option<f64>| {
         let told: Option<Vec<f64>> = taken.iter().map(of).collect();
-        told.map(|told| round(middle(&told, |us| *us), 10.0))
+        told.map(|told| middle(&told, |us| *us))
     };
     let (shop_us, server_us) = (middle_us(|turn| turn.shop_us), middle_us(|turn| turn.server_us));
     let each = taken.iter().map(|turn| {
         json!({
             "orders_per_second": turn.orders_per_second,
             "pgbench_per_second": turn.pgbench_per_second,
-            "ratio": round(turn.ratio(), 10_000.0),
+            "ratio": places(turn.ratio()),
         })
     });
     let data = json!({
@@ -188,9 +188,9 @@ fn report(turns: Turns, taken: &[Turn]) -> Report {
     }
 }
 
-/// To the nearest part of which one has so many.
-fn round(number: f64, parts: f64) -> f64 {
-    (number * parts).round() / parts
+/// To four places.
+fn places(ratio: f64) -> f64 {
+    to_hundredth(ratio * 100.0) / 100.0
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_middle_ratio_is_held_against_the_bound_and_a_failed_order_is_worse() {
-        let load = Load { buyers: 8, orders: 1, warm_up: 0, threads: 1, at_least: None };
+        let load = Load { buyers: 8, orders: 1, warm_up: 0, threads: 1 };
         let turn = |pgbench_per_second, orders_per_second, failed| Turn {
             pgbench_per_second,
             orders_per_second,

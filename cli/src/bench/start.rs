@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Ground;
 use super::buyer::Buyer;
+use super::figures::to_tenth;
 use super::ground::Shop;
 use crate::output::{Printer, Progress, Report};
 use crate::wire;
@@ -90,7 +91,7 @@ fn report(ground: &Ground, rounds: &[Round]) -> Report {
 /// The least, the middle and the most, in milliseconds.
 fn middle(rounds: &[Round], figure: impl Fn(&Round) -> Duration) -> [f64; 3] {
     let mut all: Vec<f64> =
-        rounds.iter().map(|round| (figure(round).as_secs_f64() * 10_000.0).round() / 10.0).collect();
+        rounds.iter().map(|round| to_tenth(figure(round).as_secs_f64() * 1000.0)).collect();
     all.sort_by(f64::total_cmp);
     let at = |index: usize| all.get(index).copied().unwrap_or(0.0);
     [at(0), at(all.len() / 2), at(all.len().saturating_sub(1))]

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Ground;
 use super::buyer::Buyer;
+use super::figures::to_hundredth;
 use super::ground::Shop;
 use super::memory;
 use crate::failure::Exit;
@@ -149,7 +150,7 @@ fn size_kib(folder: &Path) -> u64 {
 fn report(ground: &Ground, orders: u32, data_kib: u64, looked: &Looked) -> anyhow::Result<Report> {
     let found = &looked.document["data"];
     let verdict = found["verdict"].as_str().context("`shopctl verify` came to no verdict")?;
-    let seconds = (looked.took.as_secs_f64() * 100.0).round() / 100.0;
+    let seconds = to_hundredth(looked.took.as_secs_f64());
     let peak_mib = looked.peak_kib.map(memory::to_mib);
     let slowest = |found: &Value| {
         let outcomes = found["outcomes"].as_array().cloned().unwrap_or_default();

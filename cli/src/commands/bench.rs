@@ -219,9 +219,8 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
                 orders: count(args.orders),
                 warm_up: count(args.warm_up),
                 threads: count(args.threads),
-                at_least: args.at_least,
             };
-            checkout::run(&ground(&args.ground, context)?, load, env, printer)
+            checkout::run(&ground(&args.ground, context)?, load, args.at_least, env, printer)
         }
         BenchCommand::Postgres(args) => {
             let load = Load {
@@ -229,7 +228,6 @@ pub(super) fn run(command: BenchCommand, context: &Context<'_>) -> anyhow::Resul
                 orders: count(args.orders),
                 warm_up: count(args.warm_up),
                 threads: 1,
-                at_least: None,
             };
             let turns = Turns { load, seconds: args.seconds, rounds: args.rounds, at_least: args.at_least };
             postgres::run(&ground_with_postgres(context)?, turns, env, printer)
