@@ -183,12 +183,14 @@ async fn serve(listener: TcpListener, way: Arc<Way>) {
     loop {
         tokio::select! {
             taken = listener.accept() => match taken {
-                Ok((local, _)) => {
+                Ok((mut local, _)) => {
                     let way = Arc::clone(&way);
                     carried.spawn(async move {
-                        if let Err(trouble) = way.carry(local).await {
+                        if let Err(trouble) = way.carry(&mut local).await {
                             way.note(trouble);
                         }
+                        // Whoever sees their connection closed may ask why at once.
+                        drop(local);
                     });
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
@@ -257,7 +259,7 @@ impl Way {
     }
 
     /// Carries `local` to a pod and back until either side ends.
-    async fn carry(&self, mut local: TcpStream) -> Result<(), Trouble> {
+    async fn carry(&self, local: &mut TcpStream) -> Result<(), Trouble> {
         local.set_nodelay(true).ok();
         let Opened { door, mut forwarder, stream } = self.open().await?;
         let told = forwarder.take_error(door.port);

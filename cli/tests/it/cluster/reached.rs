@@ -232,10 +232,21 @@ async fn what_the_node_says_on_the_channel_for_errors_is_told() {
     land.fake.door("one", Door::Closed("failed to connect to localhost:8080: connection refused"));
     let mut forward = land.forward().await;
     assert_eq!(greeted(&forward).await.1, "");
-    let why = "failed to connect to localhost:8080: connection refused".to_owned();
-    assert_eq!(trouble(&mut forward).await, Trouble::Closed { pod: "one".to_owned(), why });
     let found = Diagnosis::of(&forward.failure("look").expect("it is known").into());
     assert_eq!((found.code, found.message.as_str()), ("E-KUBE-NO-WAY", "could not look"));
+    let why = "failed to connect to localhost:8080: connection refused".to_owned();
+    assert_eq!(trouble(&mut forward).await, Trouble::Closed { pod: "one".to_owned(), why });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_connection_closed_is_known_by_whoever_sees_it_closed() {
+    let land = Land::with([service("a"), pod("one", "a", true)]).await;
+    land.fake.door("one", Door::Closed("connection refused"));
+    for round in 0..50 {
+        let forward = land.ways.to_pod("one", 8080).await.expect("a port");
+        assert_eq!(greeted(&forward).await.1, "");
+        assert!(forward.failure("look").is_some(), "round {round}");
+    }
 }
 
 #[tokio::test]
