@@ -100,7 +100,9 @@ async fn carry(
         match door {
             Door::Closed(why) => {
                 sockets::write(&mut to_client, BINARY, &[&[1], why.as_bytes()].concat()).await?;
-                return sockets::write(&mut to_client, CLOSE, &[]).await;
+                sockets::write(&mut to_client, CLOSE, &[]).await?;
+                until_it_goes(&mut received).await;
+                return Ok(());
             }
             Door::Tcp(address) => {
                 let (read, write) = tokio::net::TcpStream::connect(address).await?.into_split();
@@ -127,6 +129,7 @@ async fn carry(
             read = from_pod.read(&mut buffer) => match read? {
                 0 => {
                     sockets::write(&mut to_client, CLOSE, &[]).await?;
+                    until_it_goes(&mut received).await;
                     break;
                 }
                 length => sockets::write(&mut to_client, BINARY, &[&[0], &buffer[..length]].concat()).await?,
@@ -134,4 +137,10 @@ async fn carry(
         }
     }
     Ok(())
+}
+
+/// Takes what the client still sends: a connection that is closed over unread bytes is reset, and the client may lose
+/// what it was told last.
+async fn until_it_goes(received: &mut mpsc::Receiver<(u8, Vec<u8>)>) {
+    while received.recv().await.is_some() {}
 }
