@@ -16,6 +16,10 @@ from .failure import Failure, wait_until
 from .place import Node, Place
 
 MARK = "SHOPCTL_LAB"
+KERNEL_THREAD = 0x0020_0000
+"""Of a process' flags, as the kernel numbers them."""
+BECOMING_SECONDS = 0.5
+"""How long a process may take from one program to the next."""
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,24 @@ def child_of(pid: int) -> int | None:
 
 
 def is_ours(place: Place, pid: int) -> bool:
-    """Whether it runs and carries the lab's mark. A zombie has no environment any more, so it counts as gone."""
+    """Whether it runs and carries the lab's mark. A zombie has no environment any more, so it counts as gone.
+
+    While a process becomes another program the kernel shows no environment either, so one that shows none is looked at
+    again. Kernel threads never have one.
+    """
+    deadline = time.monotonic() + BECOMING_SECONDS
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        while not (environment := Path(f"/proc/{pid}/environ").read_bytes()):
+            if time.monotonic() > deadline or not is_alive(pid) or is_kernel_thread(pid):
+                return False
+            time.sleep(0.001)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
     return f"{MARK}={place.folder}".encode() in environment.split(b"\0")
+
+
+def is_kernel_thread(pid: int) -> bool:
+    return bool(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & KERNEL_THREAD)
 
 
 def is_alive(pid: int) -> bool:
