@@ -140,12 +140,12 @@ def is_ours(place: Place, pid: int) -> bool:
     """Whether it runs and carries the lab's mark. A zombie has no environment any more, so it counts as gone.
 
     While a process becomes another program the kernel shows no environment either, so one that shows none is looked at
-    again. Kernel threads never have one.
+    again.
     """
     deadline = time.monotonic() + BECOMING_SECONDS
     try:
         while not (environment := Path(f"/proc/{pid}/environ").read_bytes()):
-            if time.monotonic() > deadline or not is_alive(pid) or is_kernel_thread(pid):
+            if time.monotonic() > deadline or not is_program(pid):
                 return False
             time.sleep(0.001)
     except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -153,16 +153,23 @@ def is_ours(place: Place, pid: int) -> bool:
     return f"{MARK}={place.folder}".encode() in environment.split(b"\0")
 
 
-def is_kernel_thread(pid: int) -> bool:
-    return bool(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & KERNEL_THREAD)
-
-
 def is_alive(pid: int) -> bool:
+    fields = stat(pid)
+    return fields is not None and fields[0] not in "ZX"
+
+
+def is_program(pid: int) -> bool:
+    """Whether it is alive and no thread of the kernel's, which never has an environment."""
+    fields = stat(pid)
+    return fields is not None and fields[0] not in "ZX" and not int(fields[6]) & KERNEL_THREAD
+
+
+def stat(pid: int) -> list[str] | None:
+    """What the kernel tells of it, from its state on; nothing when it is gone."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
+        return None
 
 
 def every_marked(place: Place) -> list[int]:

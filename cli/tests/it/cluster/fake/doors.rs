@@ -100,9 +100,7 @@ async fn carry(
         match door {
             Door::Closed(why) => {
                 sockets::write(&mut to_client, BINARY, &[&[1], why.as_bytes()].concat()).await?;
-                sockets::write(&mut to_client, CLOSE, &[]).await?;
-                until_it_goes(&mut received).await;
-                return Ok(());
+                return close(&mut to_client, &mut received).await;
             }
             Door::Tcp(address) => {
                 let (read, write) = tokio::net::TcpStream::connect(address).await?.into_split();
@@ -127,11 +125,7 @@ async fn carry(
                 None => break,
             },
             read = from_pod.read(&mut buffer) => match read? {
-                0 => {
-                    sockets::write(&mut to_client, CLOSE, &[]).await?;
-                    until_it_goes(&mut received).await;
-                    break;
-                }
+                0 => return close(&mut to_client, &mut received).await,
                 length => sockets::write(&mut to_client, BINARY, &[&[0], &buffer[..length]].concat()).await?,
             },
         }
@@ -139,8 +133,13 @@ async fn carry(
     Ok(())
 }
 
-/// Takes what the client still sends: a connection that is closed over unread bytes is reset, and the client may lose
-/// what it was told last.
-async fn until_it_goes(received: &mut mpsc::Receiver<(u8, Vec<u8>)>) {
+/// Says that no more comes, and takes what the client still sends: a connection that is closed over unread bytes is reset,
+/// and the client may lose what it was told last.
+async fn close(
+    to_client: &mut (impl AsyncWrite + Unpin),
+    received: &mut mpsc::Receiver<(u8, Vec<u8>)>,
+) -> std::io::Result<()> {
+    sockets::write(to_client, CLOSE, &[]).await?;
     while received.recv().await.is_some() {}
+    Ok(())
 }
