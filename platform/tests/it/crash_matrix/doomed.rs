@@ -1,6 +1,7 @@
 //! A whole shop in a runtime of its own, which dies with everything in it; and the one that takes over.
 
 use std::future::Future;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::stories::{Act, Case, Ending, Story};
+use super::stories::{Act, Case, Ending, Provider, Story};
 
 const SKU: &str = "DOOM-1";
 const UNITS: i64 = 100_000;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ALWAYS: [&str; 3] = ["sender.log.", "consumer.notification.", "outbox.order_outbox."];
 /// How long a test waits for a worker that may not come.
 const NOW_AND_THEN: Duration = Duration::from_secs(5);
+/// How long orders are given to come to their points before one more is sent there.
+const AROUND: Duration = Duration::from_secs(2);
 /// By how much the next process's clock is ahead: whatever the dead one had claimed or leased is over then.
 const LATER_S: i64 = 130;
 const STAFF: &[Role] = &[Role::Ops, Role::Support, Role::Merchandiser];
@@ -106,6 +109,15 @@ impl Judge {
         self.0.lock().expect("a judge").heard.clear();
     }
 
+    /// Whether whoever came before an act was also heard behind it.
+    fn is_passed(&self) -> bool {
+        let heard = self.heard();
+        heard.iter().filter_map(|point| point.strip_suffix(".before")).all(|room| {
+            let last = if room.starts_with("call.") { "after" } else { "recorded" };
+            heard.contains(&format!("{room}.{last}"))
+        })
+    }
+
     /// What the orders of the shop pass: not what runs anyway, nor what only reads.
     pub(super) fn heard(&self) -> Vec<String> {
         let known = self.0.lock().expect("a judge");
@@ -125,12 +137,12 @@ pub(super) struct Shop<'ground> {
 }
 
 impl<'ground> Shop<'ground> {
-    /// An open shop; with the provider held away when `held`.
-    pub(super) fn open(ground: &'ground Ground, held: bool) -> Self {
-        Self::open_with(ground, held, |_| {})
+    /// An open shop.
+    pub(super) fn open(ground: &'ground Ground, provider: Provider) -> Self {
+        Self::open_with(ground, provider, |_| {})
     }
 
-    fn open_with(ground: &'ground Ground, held: bool, change: impl FnOnce(&mut ShopConfig)) -> Self {
+    fn open_with(ground: &'ground Ground, provider: Provider, change: impl FnOnce(&mut ShopConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let fate = Judge::default();
         let mut config = ShopConfig::local(folder.path().to_owned());
@@ -139,8 +151,8 @@ impl<'ground> Shop<'ground> {
         config.demo_data = false;
         config.user.bcrypt_cost = 4;
         config.gateway.limits = false;
-        config.payment.provider_timeout = Duration::from_millis(500);
-        config.order.payment_deadline = Duration::from_millis(if held { 5_000 } else { 600_000 });
+        let is_short = provider == Provider::HeldAwayTooLong;
+        config.order.payment_deadline = Duration::from_secs(if is_short { 5 } else { 600 });
         config.fate = Some(fate.fate());
         change(&mut config);
         let inside = runtime();
@@ -148,7 +160,7 @@ impl<'ground> Shop<'ground> {
             inside.block_on(app::up(config.clone(), UpOptions::default(), |_| {})).expect("it starts");
         let operator = Operator::of_folder(running.url(), folder.path(), "test").expect("the owner");
         let shop = Self { ground, folder, config, inside, running, operator, fate };
-        shop.stock_up(held);
+        shop.stock_up(provider);
         shop
     }
 
@@ -156,7 +168,7 @@ impl<'ground> Shop<'ground> {
         self.ground.outside.block_on(future)
     }
 
-    fn stock_up(&self, held: bool) {
+    fn stock_up(&self, provider: Provider) {
         let product = serde_json::from_value(json!({
             "slug": "doom", "title": "Doom", "category": "kitchen",
             "variants": [{"sku": SKU, "title": "one size", "price": {"amount": 999, "currency": "USD"}}],
@@ -166,24 +178,25 @@ impl<'ground> Shop<'ground> {
         self.wait(async {
             shop.products.create(&acting, &product).await.expect("created");
             shop.products.receive(&acting, SKU, UNITS, "delivery", None).await.expect("received");
-            if held {
+            if provider != Provider::Well {
                 let held = shop.payments.open_breaker(&acting, "stripe-authorize", "the test holds it").await;
                 held.expect("held open");
             }
         });
     }
 
-    /// `count` requests of a story, brought to where its act begins.
-    pub(super) fn prepare(&self, story: &'static Story, count: usize) -> Vec<Ending> {
-        let mut acts: Vec<Ending> = (0..count).map(|number| self.request(story, number)).collect();
+    /// The requests of a story that have these numbers, brought to where its act begins.
+    pub(super) fn prepare(&self, story: &'static Story, numbers: Range<usize>) -> Vec<Ending> {
+        let mut acts: Vec<Ending> = numbers.map(|number| self.request(story, number)).collect();
         if story.act == Act::Place {
             return acts;
         }
-        let from = if story.held { Status::PaymentQueued } else { Status::Confirmed };
+        let is_held = story.provider != Provider::Well;
+        let from = if is_held { Status::PaymentQueued } else { Status::Confirmed };
         for act in &mut acts {
             self.place_now(act);
             self.order_when(act, |order| order.status == from);
-            if !story.held {
+            if !is_held {
                 self.until("its sagas are at their end", async || self.is_at_rest(act).await);
             }
         }
@@ -226,10 +239,10 @@ impl<'ground> Shop<'ground> {
 
     /// Begins the act of each; nobody waits for answers that may never come.
     pub(super) fn act(&self, story: &Story, acts: &[Ending]) {
-        if let Some(call) = story.loses {
-            self.fate.arm(&[Case { point: call.to_owned(), verdict: Verdict::Lost }]);
-        }
         for act in acts {
+            if let Some(call) = story.loses {
+                self.fate.arm(&[Case { point: call.to_owned(), verdict: Verdict::Lost }]);
+            }
             let (operator, act, kind) = (self.operator.clone(), act.clone(), story.act);
             self.ground.outside.spawn(async move { begin(operator, act, kind).await });
         }
@@ -264,55 +277,68 @@ impl<'ground> Shop<'ground> {
         self.until("it is quiet", async || is_quiet(&self.operator).await);
     }
 
-    /// Brings orders of `story` to stand at the points of `cases`, one at each.
+    /// What a story passes, told with its order of that number; None when it was led around a point.
+    pub(super) fn tell(&self, story: &'static Story, number: usize) -> Option<Vec<String>> {
+        self.fate.listen();
+        let acts = self.prepare(story, number..number + 1);
+        self.is_passed();
+        self.fate.listen();
+        self.act(story, &acts);
+        self.wait_for(story, &acts);
+        self.wait_until_quiet();
+        self.is_passed().then(|| self.fate.heard())
+    }
+
+    /// Whether whoever came before an act is behind it too: what is written tells of its end a moment earlier.
+    fn is_passed(&self) -> bool {
+        within(AROUND, || self.fate.is_passed())
+    }
+
+    /// Brings orders of `story` to stand at the points of `cases`, one at each; and more orders for those that were led
+    /// around a point.
     pub(super) fn stand_at(&self, story: &'static Story, cases: &[Case]) -> Vec<Ending> {
-        let acts = self.prepare(story, cases.len());
+        let mut acts = self.prepare(story, 0..cases.len());
         self.fate.arm(cases);
-        for act in &acts {
-            self.act(story, std::slice::from_ref(act));
+        self.act(story, &acts);
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_nobody_missing(cases, AROUND) {
+            assert!(Instant::now() < deadline, "nobody came to {:?}", self.missing(cases));
+            let more = self.prepare(story, acts.len()..acts.len() + 1);
+            self.act(story, &more);
+            acts.extend(more);
         }
-        self.until_nobody_is_missing(cases);
         acts
     }
 
-    /// Tells a story until a background worker stands still at `point`. None when none came: some only come now and then,
-    /// when an answer was late.
-    pub(super) fn stand_still(&self, story: &'static Story, point: &str) -> Option<Ending> {
-        let mut act = self.prepare(story, 1).remove(0);
+    /// Tells a story until a background worker stands still at `point`, and whether one does: some only come now and
+    /// then, when an answer was late.
+    pub(super) fn stand_still(&self, story: &'static Story, point: &str) -> (Ending, bool) {
+        let mut act = self.prepare(story, 0..1).remove(0);
         if act.id.is_none() {
             act.key = point.to_owned();
         }
         self.fate.arm(&[Case { point: point.to_owned(), verdict: Verdict::Never }]);
         self.act(story, std::slice::from_ref(&act));
         let always = ALWAYS.iter().any(|room| point.starts_with(room));
-        let deadline = Instant::now() + if always { PATIENCE } else { NOW_AND_THEN };
-        while self.fate.left().iter().any(|case| case.point == point) {
-            if Instant::now() >= deadline {
-                assert!(!always, "nobody came to {point}");
-                self.fate.disarm(point);
-                println!("nobody came to {point} this time");
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        let came = || self.fate.left().iter().all(|case| case.point != point);
+        let came = within(if always { PATIENCE } else { NOW_AND_THEN }, came);
+        if !came {
+            assert!(!always, "nobody came to {point}");
+            self.fate.disarm(point);
+            println!("nobody came to {point} this time");
         }
-        Some(act)
+        (act, came)
     }
 
-    fn until_nobody_is_missing(&self, cases: &[Case]) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = self.fate.left();
-            let missing: Vec<&str> = cases
-                .iter()
-                .map(|case| &*case.point)
-                .filter(|point| left.iter().any(|one| one.point == *point))
-                .collect();
-            if missing.is_empty() {
-                return;
-            }
-            assert!(Instant::now() < deadline, "nobody came to {missing:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Whether somebody stands at each of `cases` within `time`.
+    fn is_nobody_missing(&self, cases: &[Case], time: Duration) -> bool {
+        within(time, || self.missing(cases).is_empty())
+    }
+
+    fn missing<'case>(&self, cases: &'case [Case]) -> Vec<&'case str> {
+        let left = self.fate.left();
+        let is_left = |point: &&str| left.iter().any(|one| one.point == *point);
+        cases.iter().map(|case| &*case.point).filter(is_left).collect()
     }
 
     pub(super) fn close(self) {
@@ -359,6 +385,18 @@ async fn begin(operator: Operator, act: Ending, kind: Act) {
         }
         _ => drop(place(operator.clone(), act).await),
     }
+}
+
+/// Whether something comes true in that time.
+fn within(time: Duration, is_so: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + time;
+    while !is_so() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
@@ -447,13 +485,25 @@ fn is_held(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
+/// What is answered at last: what fails is asked again until the deadline.
+async fn answered<T, E>(deadline: Instant, ask: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
+    loop {
+        match ask().await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+            answer => return answer,
+        }
+    }
+}
+
 /// The buyers' retries, the ends of their orders, and the books.
 async fn audit(operator: &Operator, endings: &[Ending]) -> Vec<String> {
     let mut violations = Vec::new();
     let mut orders = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
     for ending in endings {
-        let again = async || place(operator.clone(), ending.clone()).await;
-        match (ending.id, again().await) {
+        // A buyer who is told to come again does.
+        let again = answered(deadline, async || place(operator.clone(), ending.clone()).await).await;
+        match (ending.id, again) {
             (Some(was), Ok(is)) if was != is => {
                 violations.push(format!("{}: its key bought twice", ending.story))
             }
@@ -493,7 +543,8 @@ async fn books(operator: &Operator, sold: i64, mut violations: Vec<String>) -> V
     if (stock.on_hand, stock.reserved) != (UNITS - sold, 0) {
         violations.push(format!("{sold} units were sold of {UNITS}, and the stock is {stock:?}"));
     }
-    let report = operator.shop().payments.reconcile(&acting, None).await.expect("reconciled");
+    let ask = async || operator.shop().payments.reconcile(&acting, None).await;
+    let report = answered(Instant::now() + PATIENCE, ask).await.expect("reconciled");
     if !report.differences.is_empty() {
         violations.push(format!("our ledger and the provider's statement differ: {report:?}"));
     }
@@ -507,7 +558,7 @@ pub(super) fn die_sweeping(ground: &Ground) -> (usize, Vec<String>) {
     const ENDS: &[Status] = &[Status::Cancelled, Status::Expired, Status::Confirmed];
     let points = ["sweeper.reservations.before", "sweeper.reservations.recorded"];
     let die_at = |point: &&str| {
-        let shop = Shop::open_with(ground, false, |config| {
+        let shop = Shop::open_with(ground, Provider::Well, |config| {
             config.order.reservation_ttl = Duration::from_secs(1);
             config.product.sweep_every = Duration::from_millis(50);
         });
@@ -517,7 +568,7 @@ pub(super) fn die_sweeping(ground: &Ground) -> (usize, Vec<String>) {
         let story = &super::STORIES[0];
         let act = Ending { ends: ENDS, ..shop.request(story, 0) };
         shop.act(story, std::slice::from_ref(&act));
-        shop.until_nobody_is_missing(&cases);
+        assert!(shop.is_nobody_missing(&cases, PATIENCE), "nobody came to {:?}", shop.missing(&cases));
         shop.die().take_over(&[act])
     };
     (points.len(), points.iter().flat_map(die_at).collect())

@@ -14,14 +14,27 @@ pub(super) enum Act {
     Refund,
 }
 
+/// How the provider is while a story is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Provider {
+    Well,
+    /// Held away all the time, and orders wait for it.
+    HeldAway,
+    /// Held away for longer than orders wait.
+    HeldAwayTooLong,
+}
+
+impl Provider {
+    pub(super) const ALL: [Self; 3] = [Self::Well, Self::HeldAway, Self::HeldAwayTooLong];
+}
+
 /// One story.
 #[derive(Debug)]
 pub(super) struct Story {
     pub(super) name: &'static str,
     pub(super) payment_method: &'static str,
     pub(super) act: Act,
-    /// The provider is held away all the time.
-    pub(super) held: bool,
+    pub(super) provider: Provider,
     /// Before the story an answer of this call gets lost once.
     pub(super) loses: Option<&'static str>,
     pub(super) ends: Status,
@@ -32,7 +45,7 @@ const DECLINED: &str = "pm_card_visa_chargeDeclined";
 const PIN: &str = "call.product.POST /internal/v1/reservations/{order_id}/pin.after";
 
 const fn story(name: &'static str, act: Act, ends: Status) -> Story {
-    Story { name, payment_method: VISA, act, held: false, loses: None, ends }
+    Story { name, payment_method: VISA, act, provider: Provider::Well, loses: None, ends }
 }
 
 /// The list.
@@ -42,8 +55,14 @@ pub(super) const STORIES: &[Story] = &[
     Story { payment_method: DECLINED, ..story("declined", Act::Place, Status::Cancelled) },
     story("called off when it was paid", Act::CallOff, Status::Cancelled),
     story("refunded with its goods", Act::Refund, Status::Confirmed),
-    Story { held: true, ..story("called off while its payment waits", Act::CallOff, Status::Cancelled) },
-    Story { held: true, ..story("expired while its payment waits", Act::Place, Status::Expired) },
+    Story {
+        provider: Provider::HeldAway,
+        ..story("called off while its payment waits", Act::CallOff, Status::Cancelled)
+    },
+    Story {
+        provider: Provider::HeldAwayTooLong,
+        ..story("expired while its payment waits", Act::Place, Status::Expired)
+    },
 ];
 
 /// One way to die.
