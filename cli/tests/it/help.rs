@@ -1,6 +1,4 @@
-//! Every `--help`, as a person reads it; and how fast.
-
-use std::time::{Duration, Instant};
+//! Every `--help`, as a person reads it.
 
 use crate::shopctl::Project;
 
@@ -35,16 +33,9 @@ fn help_on_a_command_is_the_help_of_the_command() {
     assert_eq!(project.run("help config explain").stdout, project.run("config explain --help").stdout);
 }
 
-/// The promise is 10 ms for the release binary; a test machine under load is given more, and never a runtime
-/// or a socket, which is what this would notice.
+/// How quick it is, `bench help` tells.
 #[test]
-fn help_is_quick_and_needs_no_file() {
+fn help_needs_no_file() {
     let project = Project::with_config("this is not toml");
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        let began = Instant::now();
-        assert_eq!(project.run("--help").code, 0);
-        best = best.min(began.elapsed());
-    }
-    assert!(best < Duration::from_millis(100), "the best of 5 took {best:?}");
+    assert_eq!(project.run("--help").code, 0);
 }

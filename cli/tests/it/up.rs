@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -52,14 +52,15 @@ fn the_second_signal_stops_at_once() {
     request.write_all(head.as_bytes()).expect("half a request");
     let ready = project.run("status -o json");
     assert_eq!(ready.code, 0, "it has taken the request by now: {}", ready.picture());
-    let began = Instant::now();
     shop.signal(Signal::INT);
     assert!(shop.line().contains("stopping"));
     shop.signal(Signal::TERM);
     let (exit, lines) = shop.end();
-    assert_eq!(exit, 143, "the second signal names the exit");
+    assert_eq!(
+        exit, 143,
+        "the second signal names the exit: a drain that came to its end would name the first"
+    );
     assert!(lines.iter().any(|line| line.contains("\"clean\":false")), "{lines:?}");
-    assert!(began.elapsed() < Duration::from_secs(15), "a drain would have taken longer");
 }
 
 #[test]

@@ -60,12 +60,13 @@ async fn lost_webhooks_are_not_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_tells_what_the_answer_never_did() {
     // Long enough that neither the time-out nor the resolver can have been faster.
-    let world = World::with_timeout(Duration::from_secs(60)).await;
+    let silence = Duration::from_secs(60);
+    let world = World::with_timeout(silence).await;
     let order = world.order();
     world.fault(json!({"mode": "timeout_after", "count": 1, "latency_ms": 60_000})).await;
     let began = Instant::now();
     world.pay(order).await;
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(began.elapsed() < silence, "{:?}", began.elapsed());
     world.books_agree(&[order]).await;
     world.stop().await;
 }
