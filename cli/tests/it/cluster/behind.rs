@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::fake::{Door, Fake, NAMESPACE};
 use crate::buying::place;
+use crate::load::GUESTS;
 use crate::pieces::shop::{has_postgres, project};
 use crate::running::Running;
 use crate::shopctl::Project;
@@ -216,8 +217,8 @@ fn promises_are_checked_and_load_is_made_through_the_cluster() {
     }
     let behind = Behind::up(&["--processes", "--limits", "none"]);
     runtime().block_on(place(&behind.shop.url(), "behind-2", false));
-    let line = "load run mixed --rate 4 --duration 3s --seed 1 --objective errors<50% -e lab -o json";
-    let ran = behind.fake.project.run(line);
+    behind.fake.project.write("guests.toml", GUESTS);
+    let ran = behind.fake.project.run("load run --file guests.toml -e lab -o json");
     let run = ran.json();
     assert_eq!((ran.code, &run["data"]["verdict"]["word"]), (0, &"pass".into()), "{}", ran.picture());
     assert!(ran.stderr.contains("goes through the API server of fake"), "{}", ran.stderr);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use crate::buying::place;
+use crate::load::GUESTS;
 use crate::running::Running;
 use crate::shopctl::PATIENCE;
 
@@ -84,10 +85,10 @@ fn a_shop_on_a_cluster_is_reached_like_a_local_one() {
         );
     }
 
-    let ran = world.run("load run checkout --rate 2 --duration 5s --objective checkout.p99<10s -o json");
+    world.project.write("guests.toml", GUESTS);
+    let ran = world.run("load run --file guests.toml -o json");
     let run: Value = serde_json::from_slice(&ran.stdout).expect("a document");
-    // A busy machine may be too late with its requests to judge by.
-    assert!(matches!(ran.status.code(), Some(0 | 17)), "{run}");
+    assert_eq!(ran.status.code(), Some(0), "{run}");
     assert_eq!(run["data"]["verify"]["verdict"], "true");
     let placed = run["data"]["journal"]["orders"].as_u64().expect("a count");
     let again = world.expect(0, "verify --only V17")["data"].clone();
