@@ -55,15 +55,25 @@ pub(super) fn serve_closing(
     url
 }
 
+/// Waits for a request: false when the caller is gone, or nothing came in time. What came just then is answered.
+fn is_asked(reader: &mut BufReader<TcpStream>) -> bool {
+    if let Ok(bytes) = reader.fill_buf() {
+        return !bytes.is_empty();
+    }
+    let stream = reader.get_ref();
+    stream.set_nonblocking(true).expect("it does not wait");
+    let came = stream.peek(&mut [0]).is_ok_and(|length| length > 0);
+    stream.set_nonblocking(false).expect("it waits");
+    came
+}
+
 fn converse(stream: TcpStream, act: &dyn Fn(&Seen) -> Act, number: &AtomicU64) -> Option<()> {
     stream.set_nodelay(true).ok();
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
-    loop {
+    while is_asked(&mut reader) {
         let mut line = String::new();
-        if reader.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
+        reader.read_line(&mut line).ok()?;
         let line = line.rsplit_once(' ').map_or_else(String::new, |(line, _)| line.to_owned());
         let mut length = 0;
         loop {
@@ -96,4 +106,5 @@ fn converse(stream: TcpStream, act: &dyn Fn(&Seen) -> Act, number: &AtomicU64) -
             }
         }
     }
+    None
 }
