@@ -2,13 +2,14 @@
 
 use platform::client::{Operator, ShopClient, user::Login};
 use platform::storage::{Batch, Db, EngineConfig};
+use platform::testing::postgres;
 use platform::vocabulary::Env;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::buying::place;
-use crate::pieces::shop::{has_postgres, project};
+use crate::pieces::shop::project;
 use crate::running::Running;
 use crate::shopctl::{Project, Ran, steady};
 
@@ -304,7 +305,7 @@ fn an_outage_of_the_provider_loses_no_order_and_charges_none_twice() {
 /// What comes out is for the documentation; that both run on one server, and that nothing of it is left, holds anywhere.
 #[test]
 fn the_shop_and_pgbench_take_turns_on_a_server_that_is_gone_afterwards() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = project();

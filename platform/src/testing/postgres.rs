@@ -194,6 +194,14 @@ pub async fn database() -> Option<String> {
     Some(cluster.create_database().await.expect("a fresh database"))
 }
 
+/// Whether PostgreSQL is here, for tests that start their own; says so when it is not.
+///
+/// # Panics
+/// When it is not although [`REQUIRE`] is set.
+pub fn is_here() -> bool {
+    Installed::find().inspect_err(skip).is_ok()
+}
+
 /// Says that there is no PostgreSQL to test with; fails where it must be there.
 #[expect(clippy::print_stderr, reason = "a skipped test must say so, and tests have no printer")]
 fn skip(error: &io::Error) {

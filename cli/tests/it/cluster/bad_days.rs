@@ -18,16 +18,6 @@ fn why(document: &Value, service: &str) -> String {
     row["why"].as_str().unwrap_or_default().to_owned()
 }
 
-/// A world on the lab, whose own parts may be broken and whose Services can be reached from here.
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-pub(super) fn on_the_lab(name: &str, more: &str) -> Option<World> {
-    if std::env::var_os("SHOPCTL_TEST_LAB").is_none() {
-        eprintln!("skipped: SHOPCTL_TEST_LAB names no lab (see docs/guides/lab.md)");
-        return None;
-    }
-    World::on_a_cluster_with(name, more)
-}
-
 #[test]
 fn pods_that_never_get_ready_are_taken_back() {
     let Some(world) = World::on_a_cluster("never") else { return };
@@ -46,7 +36,7 @@ fn pods_that_never_get_ready_are_taken_back() {
 
 #[test]
 fn a_release_that_does_not_hold_what_it_should_goes_back() {
-    let Some(world) = on_the_lab("gate", GATES) else { return };
+    let Some(world) = World::on_the_lab("gate", GATES) else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let buyer = world.buyer();
@@ -96,7 +86,7 @@ fn what_the_namespace_does_not_let_in_is_named_and_taken_back() {
 
 #[test]
 fn tables_that_a_newer_version_changed_stop_a_deploy_before_it_touches_what_serves() {
-    let Some(world) = on_the_lab("tables", "") else { return };
+    let Some(world) = World::on_the_lab("tables", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     world.psql("insert into shop_migrations(service,version,name,digest,applied_at) values('order',9999,'contract_away','x',now())");
@@ -151,7 +141,7 @@ fn a_number_of_pods_that_an_autoscaler_chose_is_not_fought() {
 
 #[test]
 fn killed_at_any_phase_the_same_command_ends_it() {
-    let Some(world) = on_the_lab("phases", "") else { return };
+    let Some(world) = World::on_the_lab("phases", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let buyer = world.buyer();
@@ -177,7 +167,7 @@ fn killed_at_any_phase_the_same_command_ends_it() {
 
 #[test]
 fn an_api_server_that_goes_in_the_middle_is_waited_for() {
-    let Some(world) = on_the_lab("apiserver", "") else { return };
+    let Some(world) = World::alone_on_the_lab("apiserver") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let buyer = world.buyer();
@@ -195,7 +185,7 @@ fn an_api_server_that_goes_in_the_middle_is_waited_for() {
 
 #[test]
 fn a_database_that_is_cut_off_takes_a_release_back_and_loses_nothing() {
-    let Some(world) = on_the_lab("database", "") else { return };
+    let Some(world) = World::on_the_lab("database", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let buyer = world.buyer();
@@ -211,7 +201,7 @@ fn a_database_that_is_cut_off_takes_a_release_back_and_loses_nothing() {
 
 #[test]
 fn a_node_that_is_cut_off_during_a_release_is_waited_out() {
-    let Some(world) = on_the_lab("node", "") else { return };
+    let Some(world) = World::alone_on_the_lab("node") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     // Not the node of the database, whose one pod nobody can replace.

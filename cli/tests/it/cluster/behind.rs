@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use platform::testing::postgres;
 use platform::verify::journal::Journal;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::fake::{Door, Fake, NAMESPACE};
 use crate::buying::place;
 use crate::load::GUESTS;
-use crate::pieces::shop::{has_postgres, project};
+use crate::pieces::shop::project;
 use crate::running::Running;
 use crate::shopctl::Project;
 
@@ -212,7 +213,7 @@ fn outcome<'a>(report: &'a Value, id: &str) -> &'a Value {
 
 #[test]
 fn promises_are_checked_and_load_is_made_through_the_cluster() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let behind = Behind::up(&["--processes", "--limits", "none"]);

@@ -7,7 +7,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::bad_days::on_the_lab;
 use super::real::outcome;
 use super::world::World;
 
@@ -21,7 +20,7 @@ fn why_it_stays(world: &World) -> String {
 
 #[test]
 fn a_person_holds_a_release_lets_it_go_on_and_takes_it_back() {
-    let Some(world) = on_the_lab("steered", "") else { return };
+    let Some(world) = World::on_the_lab("steered", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let guests = world.buyer();
@@ -81,7 +80,7 @@ fn helm_install(world: &World, image: &str) {
 
 #[test]
 fn a_shop_that_helm_brought_out_is_taken_over_with_its_orders() {
-    let Some(world) = on_the_lab("helm", "") else { return };
+    let Some(world) = World::alone_on_the_lab("helm") else { return };
     let [one, two] = &world.images;
     helm_install(&world, one);
     let guests = world.buyer();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use platform::vocabulary::Env;
 use serde_json::Value;
 
-use super::bad_days::on_the_lab;
 use super::real::outcome;
 use super::world::{Bought, World, lab};
 
@@ -35,7 +34,7 @@ fn tell(what: &str, met: &Bought) {
 
 #[test]
 fn each_service_is_released_both_ways_and_no_guest_notices() {
-    let Some(world) = on_the_lab("each", "") else { return };
+    let Some(world) = World::on_the_lab("each", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let guests = world.load("mixed --rate 10 --duration 1h");
@@ -55,7 +54,7 @@ fn each_service_is_released_both_ways_and_no_guest_notices() {
 
 #[test]
 fn killed_at_any_instant_the_same_command_ends_it() {
-    let Some(world) = on_the_lab("instants", "") else { return };
+    let Some(world) = World::on_the_lab("instants", "") else { return };
     let [one, two] = &world.images;
     world.expect(0, &format!("deploy --image {one}"));
     let kills = std::env::var("SHOPCTL_KILLS").map_or(3, |kills| kills.parse().expect("a number"));
@@ -86,7 +85,7 @@ fn killed_at_any_instant_the_same_command_ends_it() {
 
 #[test]
 fn a_node_is_emptied_and_no_guest_notices() {
-    let Some(world) = on_the_lab("drained", "") else { return };
+    let Some(world) = World::alone_on_the_lab("drained") else { return };
     let one = &world.images[0];
     world.expect(0, &format!("deploy --image {one}"));
     let node = node_without_data(&world);
@@ -105,7 +104,7 @@ fn a_node_is_emptied_and_no_guest_notices() {
 
 #[test]
 fn a_node_that_is_lost_is_replaced_and_no_order_is_lost() {
-    let Some(world) = on_the_lab("lost", "") else { return };
+    let Some(world) = World::alone_on_the_lab("lost") else { return };
     let one = &world.images[0];
     world.expect(0, &format!("deploy --image {one}"));
     let node = node_without_data(&world);
@@ -123,7 +122,7 @@ fn a_node_that_is_lost_is_replaced_and_no_order_is_lost() {
 
 #[test]
 fn autoscalers_follow_the_load_and_no_release_fights_them() {
-    let Some(world) = on_the_lab("autoscaled", "") else { return };
+    let Some(world) = World::alone_on_the_lab("autoscaled") else { return };
     let [one, two] = &world.images;
     let scaling = "--set metrics.enabled=true,autoscaling.enabled=true,autoscaling.external=true,\
                    autoscaling.scaleDownSeconds=15,services.order.resources.requests.cpu=10m,\
@@ -165,7 +164,7 @@ struct ExternalMetrics<'a> {
 
 impl Drop for ExternalMetrics<'_> {
     fn drop(&mut self) {
-        self.world.kubectl("delete apiservice v1beta1.external.metrics.k8s.io --ignore-not-found");
+        self.world.clear_away("apiservice", "v1beta1.external.metrics.k8s.io");
     }
 }
 

@@ -12,6 +12,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,12 +26,43 @@ use crate::shopctl::Project;
 const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// The cluster that all tests are on. Whoever breaks or changes what is everybody's there is alone on it.
+static CLUSTER: RwLock<()> = RwLock::new(());
+
+/// How a test has the cluster, for as long as its world is there.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what counts is when they are dropped")]
+enum Share {
+    WithOthers(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+impl Share {
+    // A test that failed gives the cluster back like any other.
+    fn with_others() -> Self {
+        Self::WithOthers(CLUSTER.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn alone() -> Self {
+        Self::Alone(CLUSTER.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Does `what` on the lab.
 pub(super) fn lab(what: &str) {
     let lab = std::env::var("SHOPCTL_TEST_LAB").expect("the lab");
     let output =
         Command::new(&lab).arg("kubernetes").args(what.split(' ')).output().expect("scripts/lab runs");
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn has_lab() -> bool {
+    let has = std::env::var_os("SHOPCTL_TEST_LAB").is_some();
+    if !has {
+        eprintln!("skipped: SHOPCTL_TEST_LAB names no lab (see docs/guides/lab.md)");
+    }
+    has
 }
 
 /// Waits until `child` says something with `words` in it. What it says after that is read on and on.
@@ -118,6 +150,8 @@ pub(super) struct World {
     kubeconfig: Option<String>,
     context: String,
     namespace: String,
+    /// Given back when the namespace is gone.
+    _share: Share,
 }
 
 impl World {
@@ -127,13 +161,28 @@ impl World {
     }
 
     /// The same, with more lines in its shop.toml.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     pub(super) fn on_a_cluster_with(name: &str, more: &str) -> Option<Self> {
+        Self::made(name, more, Share::with_others)
+    }
+
+    /// A world on the lab, whose Services can be reached from here; none elsewhere.
+    pub(super) fn on_the_lab(name: &str, more: &str) -> Option<Self> {
+        has_lab().then(|| Self::on_a_cluster_with(name, more)).flatten()
+    }
+
+    /// The same with no other test on the lab, for whoever breaks or changes what is everybody's there.
+    pub(super) fn alone_on_the_lab(name: &str) -> Option<Self> {
+        has_lab().then(|| Self::made(name, "", Share::alone)).flatten()
+    }
+
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    fn made(name: &str, more: &str, share: impl FnOnce() -> Share) -> Option<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let Some(context) = variable("SHOPCTL_TEST_CONTEXT") else {
             eprintln!("skipped: SHOPCTL_TEST_CONTEXT names no cluster (see docs/guides/deploy.md)");
             return None;
         };
+        let share = share();
         if variable("SHOPCTL_TEST_LAB").is_some() {
             lab("recycle");
         }
@@ -155,7 +204,7 @@ impl World {
         config.push_str(more);
         let project = Project::with_config(&config);
         let images = [first.to_owned(), second.to_owned()];
-        Some(Self { project, images, kubeconfig, context, namespace })
+        Some(Self { project, images, kubeconfig, context, namespace, _share: share })
     }
 
     /// `shopctl LINE -e lab`, to its end.
@@ -193,11 +242,22 @@ impl World {
     }
 
     fn kubectl_words(&self, words: &[&str]) -> Vec<u8> {
+        self.try_kubectl(words).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    fn try_kubectl(&self, words: &[&str]) -> Result<Vec<u8>, String> {
         let mut command = Command::new("kubectl");
         command.args(["--context", &self.context]).args(self.cluster_words());
-        let output = command.args(words).output().expect("kubectl is on the PATH");
-        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        output.stdout
+        let output = command.args(words).output().map_err(|error| format!("kubectl: {error}"))?;
+        let said = || format!("kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.status.success().then_some(output.stdout).ok_or_else(said)
+    }
+
+    /// Has something deleted at the end of a test. One that failed has said why: were this said on top of it, that would
+    /// end all the others.
+    pub(super) fn clear_away(&self, kind: &str, name: &str) {
+        let gone = self.try_kubectl(&["delete", kind, name, "--wait=false", "--ignore-not-found"]);
+        assert!(gone.is_ok() || std::thread::panicking(), "{gone:?}");
     }
 
     /// The words that kubectl and helm have in common: the kubeconfig, and the namespace.
@@ -313,7 +373,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::env::var_os("SHOPCTL_TEST_KEEP").is_none() {
-            self.kubectl(&format!("delete namespace {} --wait=false --ignore-not-found", self.namespace));
+            self.clear_away("namespace", &self.namespace);
         }
     }
 }

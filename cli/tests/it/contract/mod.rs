@@ -59,7 +59,7 @@ fn the_contract_holds_in_one_process_on_postgres() {
 
 #[test]
 fn the_contract_holds_in_processes_with_two_replicas_each_on_postgres() {
-    if !pieces::shop::has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = pieces::shop::project();

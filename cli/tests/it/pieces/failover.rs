@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use platform::client::ShopClient;
 use platform::http::Context;
 use platform::services::order::client::OrderFilter;
+use platform::testing::postgres;
 use platform::vocabulary::OrderId;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::shop::{
-    admin, buy, data_dir, database_when, has_postgres, insist, insist_and_tell, pid_of, pids_below, project,
-    send, settled, stock_up, until_gone,
+    admin, buy, data_dir, database_when, insist, insist_and_tell, pid_of, pids_below, project, send, settled,
+    stock_up, until_gone,
 };
 use crate::running::Running;
 use crate::shopctl::{PATIENCE, Project};
@@ -43,7 +44,7 @@ struct Furnished {
 impl Furnished {
     /// None when there is no PostgreSQL here.
     fn up() -> Option<Self> {
-        if !has_postgres() {
+        if !postgres::is_here() {
             return None;
         }
         let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));
@@ -504,7 +505,7 @@ fn a_frozen_primary_that_nobody_could_end_is_gone_before_another_one_starts() {
 
 #[test]
 fn data_whose_making_was_cut_off_is_made_anew() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = project();

@@ -3,12 +3,13 @@
 use platform::client::ShopClient;
 use platform::http::HttpClient;
 use platform::services::order::client::Status;
+use platform::testing::postgres;
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::shop::{
-    admin, buy, data_dir, everybody, has_postgres, pid_of, pids_below, process_when, project, send, settled,
-    stock_up, until_gone,
+    admin, buy, data_dir, everybody, pid_of, pids_below, process_when, project, send, settled, stock_up,
+    until_gone,
 };
 use crate::running::Running;
 
@@ -18,7 +19,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 #[test]
 fn a_shop_in_pieces_sells_heals_and_ends_without_a_trace() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let (project, runtime) = (project(), runtime());
@@ -59,7 +60,7 @@ fn a_shop_in_pieces_sells_heals_and_ends_without_a_trace() {
 
 #[test]
 fn processes_are_restarted_by_service_and_by_seat_and_that_is_told() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = project();
@@ -93,7 +94,7 @@ fn processes_are_restarted_by_service_and_by_seat_and_that_is_told() {
 
 #[test]
 fn nobody_outlives_a_supervisor_that_is_killed() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = project();
@@ -108,7 +109,7 @@ fn nobody_outlives_a_supervisor_that_is_killed() {
 
 #[test]
 fn a_second_signal_ends_all_of_it_at_once() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let project = project();
@@ -127,7 +128,7 @@ fn a_second_signal_ends_all_of_it_at_once() {
 
 #[test]
 fn a_shop_in_pieces_that_was_stopped_or_killed_is_verified_and_left_as_it_was() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let (project, runtime) = (project(), runtime());
@@ -169,7 +170,7 @@ fn a_shop_in_pieces_that_was_stopped_or_killed_is_verified_and_left_as_it_was() 
 
 #[test]
 fn a_provider_that_refuses_is_one_where_nobody_listens_also_in_pieces() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let (project, runtime) = (project(), runtime());

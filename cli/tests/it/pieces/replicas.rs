@@ -8,11 +8,12 @@ use platform::client::ShopClient;
 use platform::http::{CallError, Context};
 use platform::services::order::client::PlaceOrder;
 use platform::services::product::client::ProductQuery;
+use platform::testing::postgres;
 use platform::vocabulary::OrderId;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::shop::{admin, has_postgres, order_of, pid_of, process_when, project, send, settled, stock_up};
+use super::shop::{admin, order_of, pid_of, process_when, project, send, settled, stock_up};
 use crate::running::Running;
 
 const BUYERS: usize = 8;
@@ -89,7 +90,7 @@ async fn shop_around(client: ShopClient, staff: Context, sku: &'static str, name
 
 #[test]
 fn one_of_two_replicas_is_killed_and_nobody_who_tries_once_more_hears_of_it() {
-    if !has_postgres() {
+    if !postgres::is_here() {
         return;
     }
     let (project, runtime) = (project(), tokio::runtime::Runtime::new().expect("a runtime"));

@@ -5,12 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use platform::app::installed_postgres::Installed;
 use platform::client::ShopClient;
 use platform::http::Context;
 use platform::services::order::client::{PlaceOrder, Placed, Status};
 use platform::services::user::client::Login;
-use platform::testing::postgres;
 use platform::vocabulary::{CartId, OrderId};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -24,23 +22,6 @@ pub(crate) fn project() -> Project {
     let open = std::fs::Permissions::from_mode(0o711);
     std::fs::set_permissions(project.path(), open).expect("the folder is ours");
     project
-}
-
-/// Whether PostgreSQL is here; says so when it is not, and fails when it must be.
-pub(crate) fn has_postgres() -> bool {
-    match Installed::find() {
-        Ok(_) => true,
-        Err(error) => {
-            assert!(std::env::var_os(postgres::REQUIRE).is_none(), "PostgreSQL is required, but {error}");
-            say_skipped(&error);
-            false
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test must say so, and tests have no printer")]
-fn say_skipped(error: &std::io::Error) {
-    eprintln!("SKIPPED on PostgreSQL: {error}");
 }
 
 /// The data folder of the project's shop.

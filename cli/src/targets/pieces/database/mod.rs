@@ -178,9 +178,10 @@ fn missing(error: io::Error) -> Failure {
     let failure = Failure::new(Exit::Preflight, "E-POSTGRES", "there is no PostgreSQL to start");
     let hint = match error.kind() {
         io::ErrorKind::NotFound => {
-            "install it (Debian: apt-get install postgresql), or set SHOPCTL_DATABASE_URL to one that runs"
+            "install it (Debian: apt-get install postgresql); \
+             `up` can also use one that runs: set SHOPCTL_DATABASE_URL"
         }
-        _ => "set SHOPCTL_DATABASE_URL to one that runs",
+        _ => "`up` can also use one that runs: set SHOPCTL_DATABASE_URL",
     };
     failure.object("postgresql").hint(hint).because(error)
 }
