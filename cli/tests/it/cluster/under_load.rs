@@ -176,6 +176,8 @@ fn node_without_data(world: &World) -> String {
         .into_iter()
         .flatten()
         .filter(|pod| pod["metadata"]["name"].as_str().is_some_and(|name| !is_of_a_service(name)))
+        // What only migrated the tables is over, wherever it was.
+        .filter(|pod| pod["status"]["phase"] == "Running")
         .filter_map(|pod| pod["spec"]["nodeName"].as_str())
         .collect();
     let free = ["node-c", "node-b", "node-a"].into_iter().find(|node| !holders.contains(node));
