@@ -154,22 +154,22 @@ def is_ours(place: Place, pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    fields = stat(pid)
-    return fields is not None and fields[0] not in "ZX"
+    return stat(pid) is not None
 
 
 def is_program(pid: int) -> bool:
     """Whether it is alive and no thread of the kernel's, which never has an environment."""
     fields = stat(pid)
-    return fields is not None and fields[0] not in "ZX" and not int(fields[6]) & KERNEL_THREAD
+    return fields is not None and not int(fields[6]) & KERNEL_THREAD
 
 
 def stat(pid: int) -> list[str] | None:
-    """What the kernel tells of it, from its state on; nothing when it is gone."""
+    """What the kernel tells of it while it is alive, from its state on; nothing when it is gone or a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    return None if fields[0] in "ZX" else fields
 
 
 def every_marked(place: Place) -> list[int]:

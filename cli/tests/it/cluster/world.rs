@@ -50,15 +50,20 @@ impl Share {
 
 /// Does `what` on the lab.
 pub(super) fn lab(what: &str) {
-    let lab = std::env::var("SHOPCTL_TEST_LAB").expect("the lab");
+    let lab = variable("SHOPCTL_TEST_LAB").expect("the lab");
     let output =
         Command::new(&lab).arg("kubernetes").args(what.split(' ')).output().expect("scripts/lab runs");
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What a variable says, if anything.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn has_lab() -> bool {
-    let has = std::env::var_os("SHOPCTL_TEST_LAB").is_some();
+    let has = variable("SHOPCTL_TEST_LAB").is_some();
     if !has {
         eprintln!("skipped: SHOPCTL_TEST_LAB names no lab (see docs/guides/lab.md)");
     }
@@ -177,7 +182,6 @@ impl World {
 
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn made(name: &str, more: &str, share: impl FnOnce() -> Share) -> Option<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let Some(context) = variable("SHOPCTL_TEST_CONTEXT") else {
             eprintln!("skipped: SHOPCTL_TEST_CONTEXT names no cluster (see docs/guides/deploy.md)");
             return None;

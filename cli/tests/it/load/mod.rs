@@ -21,11 +21,11 @@ pub(crate) fn probe(load: &str) -> String {
     )
 }
 
-/// A few guests who look and buy, judged by their errors alone: how fast a debug build is on a busy machine is not what
-/// tests of a whole shop ask.
-pub(crate) const GUESTS: &str = "schema = 1\nabout = \"a few guests\"\nobjectives = [\"errors<1%\"]\n\
+/// A few guests who look and buy, judged by whether they are served: how fast a debug build is on a busy machine is not
+/// what tests of a whole shop ask.
+pub(crate) const GUESTS: &str = "schema = 1\nabout = \"a few guests\"\nobjectives = [\"errors<1%\", \"availability>=99.9%\", \"checkout.p99<10s\"]\n\
      [load]\nrate = 4\nduration = \"3s\"\nseed = 1\n[bounds]\nlateness = \"1m\"\n\
-     [mix]\nbrowse = 30\nsearch = 20\ncheckout = 40\nreturning-customer = 10\n";
+     [mix]\nbrowse = 30\nsearch = 15\ncart = 10\ncheckout = 35\nreturning-customer = 10\n";
 
 /// Runs a scenario of one page against `url`, with `words` after it, and answers what it said in JSON.
 pub(crate) fn run(project: &Project, url: &str, load: &str, words: &[&str]) -> Ran {

@@ -281,17 +281,19 @@ impl<'ground> Shop<'ground> {
     pub(super) fn tell(&self, story: &'static Story, number: usize) -> Option<Vec<String>> {
         self.fate.listen();
         let acts = self.prepare(story, number..number + 1);
-        self.is_passed();
+        // What the preparation comes to is none of the story's.
+        self.gets_past();
         self.fate.listen();
         self.act(story, &acts);
         self.wait_for(story, &acts);
         self.wait_until_quiet();
-        self.is_passed().then(|| self.fate.heard())
+        self.gets_past().then(|| self.fate.heard())
     }
 
-    /// Whether whoever came before an act is behind it too: what is written tells of its end a moment earlier.
-    fn is_passed(&self) -> bool {
-        within(AROUND, || self.fate.is_passed())
+    /// Waits for whoever came before an act to be behind it too, and whether they are: what is written tells of its end a
+    /// moment earlier.
+    fn gets_past(&self) -> bool {
+        self.wait(within(AROUND, async || self.fate.is_passed()))
     }
 
     /// Brings orders of `story` to stand at the points of `cases`, one at each; and more orders for those that were led
@@ -301,7 +303,7 @@ impl<'ground> Shop<'ground> {
         self.fate.arm(cases);
         self.act(story, &acts);
         let deadline = Instant::now() + PATIENCE;
-        while !self.is_nobody_missing(cases, AROUND) {
+        while !self.all_come(cases, AROUND) {
             assert!(Instant::now() < deadline, "nobody came to {:?}", self.missing(cases));
             let more = self.prepare(story, acts.len()..acts.len() + 1);
             self.act(story, &more);
@@ -320,8 +322,8 @@ impl<'ground> Shop<'ground> {
         self.fate.arm(&[Case { point: point.to_owned(), verdict: Verdict::Never }]);
         self.act(story, std::slice::from_ref(&act));
         let always = ALWAYS.iter().any(|room| point.starts_with(room));
-        let came = || self.fate.left().iter().all(|case| case.point != point);
-        let came = within(if always { PATIENCE } else { NOW_AND_THEN }, came);
+        let came = async || self.fate.left().iter().all(|case| case.point != point);
+        let came = self.wait(within(if always { PATIENCE } else { NOW_AND_THEN }, came));
         if !came {
             assert!(!always, "nobody came to {point}");
             self.fate.disarm(point);
@@ -330,9 +332,9 @@ impl<'ground> Shop<'ground> {
         (act, came)
     }
 
-    /// Whether somebody stands at each of `cases` within `time`.
-    fn is_nobody_missing(&self, cases: &[Case], time: Duration) -> bool {
-        within(time, || self.missing(cases).is_empty())
+    /// Waits for somebody to stand at each of `cases`, and whether that is so within `time`.
+    fn all_come(&self, cases: &[Case], time: Duration) -> bool {
+        self.wait(within(time, async || self.missing(cases).is_empty()))
     }
 
     fn missing<'case>(&self, cases: &'case [Case]) -> Vec<&'case str> {
@@ -388,23 +390,19 @@ async fn begin(operator: Operator, act: Ending, kind: Act) {
 }
 
 /// Whether something comes true in that time.
-fn within(time: Duration, is_so: impl Fn() -> bool) -> bool {
+async fn within(time: Duration, is_so: impl AsyncFn() -> bool) -> bool {
     let deadline = Instant::now() + time;
-    while !is_so() {
+    while !is_so().await {
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     true
 }
 
 async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}: that never came true");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    assert!(within(PATIENCE, is_so).await, "{what}: that never came true");
 }
 
 async fn is_quiet(operator: &Operator) -> bool {
@@ -518,11 +516,7 @@ async fn audit(operator: &Operator, endings: &[Ending]) -> Vec<String> {
             begin(operator.clone(), (*ending).clone(), ending.act).await;
         }
     }
-    let deadline = Instant::now() + PATIENCE;
-    while !is_quiet(operator).await && Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    if !is_quiet(operator).await {
+    if !within(PATIENCE, async || is_quiet(operator).await).await {
         violations.push("something is still under way".to_owned());
     }
     let mut sold = 0;
@@ -568,7 +562,7 @@ pub(super) fn die_sweeping(ground: &Ground) -> (usize, Vec<String>) {
         let story = &super::STORIES[0];
         let act = Ending { ends: ENDS, ..shop.request(story, 0) };
         shop.act(story, std::slice::from_ref(&act));
-        assert!(shop.is_nobody_missing(&cases, PATIENCE), "nobody came to {:?}", shop.missing(&cases));
+        assert!(shop.all_come(&cases, PATIENCE), "nobody came to {:?}", shop.missing(&cases));
         shop.die().take_over(&[act])
     };
     (points.len(), points.iter().flat_map(die_at).collect())
